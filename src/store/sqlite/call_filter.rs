@@ -59,10 +59,10 @@ impl Conditions {
             sql.and(&format!("substr({DIGITS}, -{}) = ?", digits.len()), [digits.to_owned().into()]);
         }
         if !filter.tags.is_empty() {
-            sql.exists("call_tags k WHERE k.call_id = c.id AND k.tag IN", &filter.tags);
+            sql.is_in("SELECT k.call_id FROM call_tags k WHERE k.call_id = c.id AND k.tag IN", &filter.tags);
         }
         if !filter.tools.is_empty() {
-            sql.exists("call_tools k WHERE k.call_id = c.id AND k.tool IN", &filter.tools);
+            sql.is_in("SELECT k.call_id FROM call_tools k WHERE k.call_id = c.id AND k.tool IN", &filter.tools);
         }
         if let Some(seconds) = filter.min_seconds {
             sql.and(&format!("{SECONDS} >= ?"), [seconds.into()]);
@@ -142,9 +142,12 @@ impl Conditions {
         }
     }
 
-    fn exists(&mut self, rows: &str, values: &[String]) {
+    /// Adds a condition that the call is among rows with one of the values.
+    ///
+    /// SQLite 3.53 would turn `EXISTS` into a join, and check it only after the other joins of the statement.
+    fn is_in(&mut self, rows: &str, values: &[String]) {
         let marks = vec!["?"; values.len()].join(", ");
-        self.and(&format!("EXISTS (SELECT 1 FROM {rows} ({marks}))"), []);
+        self.and(&format!("c.id IN ({rows} ({marks}))"), []);
         self.values.extend(values.iter().cloned().map(Value::from));
     }
 

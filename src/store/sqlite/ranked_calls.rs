@@ -9,13 +9,12 @@ use super::error::Context as _;
 use super::row::{self, CALL, CALLS};
 use super::statement::Statements as _;
 use crate::store::{CallRank, Page, RankKey, RankedCall, RankedCallRequest, Result};
-use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 const CONTEXT: &str = "listing calls by rank";
 
-/// Number of calls that are checked one by one before all matches are sorted.
-const WINDOW: usize = 300;
+/// Number of calls of the index that are checked before all matches are sorted.
+const WINDOW: usize = 1000;
 
 /// SQL of a rank.
 struct Ranking {
@@ -86,31 +85,32 @@ fn list_from_index(
     range.and(condition, []);
     ranking.add_past(&mut range, request.after);
     let window = WINDOW.max(request.limit + 1);
-    let candidates = format!(
-        "SELECT c.id FROM calls c INDEXED BY {index} {} ORDER BY {value} DESC, c.id DESC LIMIT {window}",
-        range.clause()
+    // SQLite keeps the order of the outer loop.
+    let sql = format!(
+        "SELECT {CALL}, {value} AS rank_value FROM (SELECT c.id FROM calls c INDEXED BY {index} {} \
+         ORDER BY {value} DESC, c.id DESC LIMIT {window}) w CROSS JOIN {CALLS} WHERE c.id = w.id{} LIMIT {}",
+        range.clause(),
+        conditions.sql(),
+        request.limit + 1
     );
-    let check = format!("SELECT {CALL}, {value} AS rank_value FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
-    let mut check = snapshot.prepare_cached(&check).context(CONTEXT)?;
-    let mut select = snapshot.prepare_cached(&candidates).context(CONTEXT)?;
-    let mut ids = select.query(params_from_iter(range.values())).context(CONTEXT)?;
-    let (mut calls, mut checked) = (Vec::new(), 0);
-    while let Some(candidate) = ids.next().context(CONTEXT)? {
-        let id: i64 = candidate.get(0).context(CONTEXT)?;
-        let of_check = std::iter::once(Value::from(id)).chain(conditions.values().iter().cloned());
-        let mut rows = check.query(params_from_iter(of_check)).context(CONTEXT)?;
-        if let Some(row) = rows.next().context(CONTEXT)? {
-            calls.push(ranked(row));
-        }
-        checked += 1;
-        if calls.len() > request.limit {
-            break;
-        }
-    }
-    if checked == window && calls.len() <= request.limit {
+    let values = range.values().iter().chain(conditions.values());
+    let calls: Vec<_> = snapshot.fetch_all(&sql, params_from_iter(values), ranked).context(CONTEXT)?;
+    if calls.len() <= request.limit && has_more_candidates(snapshot, ranking, &range, window)? {
         return Ok(None);
     }
+    let calls = calls.into_iter().map(Ok);
     Page::from_overfetch(calls, request.limit, |ranked| text_of(&ranked.call)).context(CONTEXT).map(Some)
+}
+
+/// Returns whether the index contains more calls than `window`.
+fn has_more_candidates(snapshot: &Connection, ranking: &Ranking, range: &Conditions, window: usize) -> Result<bool> {
+    let Ranking { index, .. } = ranking;
+    let sql = format!(
+        "SELECT count(*) > {window} FROM (SELECT 1 FROM calls c INDEXED BY {index} {} LIMIT {})",
+        range.clause(),
+        window + 1
+    );
+    snapshot.fetch_one(&sql, params_from_iter(range.values()), |row| row.get(0)).context(CONTEXT)
 }
 
 /// Returns a page of all matches, sorted.

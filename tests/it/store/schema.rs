@@ -229,6 +229,44 @@ fn calls_of_the_schema_before_last_messages_have_one_and_keep_it_with_their_next
 }
 
 #[test]
+fn a_drivers_calls_of_the_schema_before_are_found_by_length_and_number_in_one_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let connection = of_schema(22, folder.path(), &database);
+    connection.execute_batch(include_str!("../../fixtures/schema/V13.sql")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO drivers (id, name, created_at, updated_at) VALUES (7, 'Ana', '2026-09-28T12:00:00.000000Z', \
+             '2026-09-28T12:00:00.000000Z'); \
+             UPDATE calls SET driver_id = 7, status = 'completed', external_number = '+1 (312) 555-0104', \
+             duration_seconds = id, cost = 10 - id;",
+        )
+        .unwrap();
+    drop(connection);
+    let service = Service::start_on(&database, &[]);
+    let ids = |query: &str| -> Vec<Value> {
+        let page = service.get(&format!("/api/v1/calls?driver_id=7&{query}")).expect(200).json();
+        page["data"].as_array().unwrap().iter().map(|call| call["conversation_id"].clone()).collect()
+    };
+    let longest = ids("order=longest");
+    assert_eq!(longest.len(), 3);
+    assert_eq!(ids("order=costliest"), longest.iter().rev().cloned().collect::<Vec<_>>());
+    assert_eq!(ids("number=5550104").len(), 3);
+    let plan: String = service
+        .sqlite()
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT id FROM calls WHERE driver_id = 7 AND external_number IS NOT NULL \
+             ORDER BY duration_seconds, call_end_time, cost",
+            [],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("COVERING INDEX calls_driver_start"), "{plan}");
+    drop(service);
+    assert_sound(&database, "migrated");
+}
+
+#[test]
 fn calls_of_the_schema_before_tools_are_migrated_and_their_events_wait_to_be_parsed_again() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
