@@ -63,7 +63,7 @@ impl Done {
 /// Each run begins with the same database.
 pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result<Beside> {
     let filled = fill::fill(&place.join("filled.db"), TURNS)?;
-    let load = Load { in_flight: IN_FLIGHT, long_calls: None };
+    let load = Load { in_flight: IN_FLIGHT, long_calls: None, pace: None };
     let mut beside = Beside {
         turns: filled.turns,
         during_backups: Done::default(),

@@ -79,6 +79,24 @@ const PAIRED: [&str; 16] = [
     "reconciled=false",
 ];
 
+/// Orders, alone and with filters.
+const ORDERED: [&str; 14] = [
+    "order=asc",
+    "order=longest",
+    "order=most_turns",
+    "order=costliest",
+    "order=longest&status=completed",
+    "order=longest&driver_id=7",
+    "order=longest&answered_by=human",
+    "order=longest&outcome=failure",
+    "order=longest&RANGE",
+    "order=most_turns&status=completed",
+    "order=most_turns&channel=phone",
+    "order=costliest&agent_id=agent_day",
+    "order=costliest&outcome=failure",
+    "order=costliest&RANGE",
+];
+
 /// Other pairs.
 const PAIRS: [&str; 19] = [
     "answered_by=voicemail&outcome=success",
@@ -110,8 +128,33 @@ fn queries() -> impl Iterator<Item = String> {
     let paired = PAIRED.iter().flat_map(|filter| {
         ["status=completed", "status=failed", "driver_id=7"].map(|other| format!("{other}&{filter}"))
     });
-    let others = SINGLE.iter().chain(&PAIRS).map(|query| query.replace("RANGE", RANGE));
+    let others = SINGLE.iter().chain(&PAIRS).chain(&ORDERED).map(|query| query.replace("RANGE", RANGE));
     others.chain(paired).chain(["reconciled=false".to_owned(), "reconciled=true".to_owned()])
+}
+
+/// Statistics, of all calls and of some.
+const STATS: [&str; 7] = [
+    "by=agent",
+    "by=outcome",
+    "by=channel",
+    "by=agent&include=results",
+    "by=agent&include=metrics",
+    "answered_by=human",
+    "RANGE",
+];
+
+/// Number of requests for each of the statistics.
+const STATS_REQUESTS: usize = 10;
+
+/// Measures statistics, one request at a time.
+pub(crate) fn measure_stats(reader: &mut Reader) -> Result<Vec<Filtered>> {
+    let mut measured = Vec::new();
+    for query in STATS.map(|query| query.replace("RANGE", RANGE)) {
+        let path = format!("/api/v1/stats?{query}");
+        let took = (0..STATS_REQUESTS).map(|_| reader.get(&path)).collect::<Result<_>>()?;
+        measured.push(Filtered { query, latency: Latency::from_durations(took) });
+    }
+    Ok(measured)
 }
 
 /// Measures the first page by each filter, one request at a time.
@@ -173,6 +216,7 @@ const FACTS: &str = "
         external_number = printf('+1555%07d', (calls.id * 7919 % 20000) * 353),
         duration_seconds = CASE WHEN a BETWEEN 850 AND 974 THEN 0 WHEN calls.id % 20011 = 0 THEN 4000 WHEN d = 0 THEN 900
             WHEN a BETWEEN 620 AND 849 THEN 10 + d % 30 ELSE 30 + d % 370 END,
+        cost = iif(a < 850, 20 + (a * 31 + b * 17 + d) % 900, NULL),
         matched = iif(e * 13 % 1000 < 880, 20, NULL), live_only = 0, added = 0, corrected = 0, repeated = 0,
         has_audio = b * 11 % 1000 < 600,
         parent_conversation_id = iif(c * 11 % 1000 < 30, 'conv_parent', NULL),

@@ -5,7 +5,7 @@ use crate::measurements::Measurements;
 use crate::stats::{float, median};
 use crate::summary::{rate_ratio, ratio};
 use crate::target::Target;
-use crate::{contention, large, peers, streams};
+use crate::{contention, large, outreach, peers, rereads, streams};
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -31,6 +31,7 @@ enum Bound {
 #[serde(rename_all = "snake_case")]
 enum Unit {
     Ratio,
+    Count,
     Milliseconds,
     /// Units of a million bytes.
     Megabytes,
@@ -64,7 +65,7 @@ fn as_text<S: Serializer>(bound: &Bound, serializer: S) -> Result<S::Ok, S::Erro
 impl Display for Unit {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Ratio => "",
+            Self::Ratio | Self::Count => "",
             Self::Milliseconds => " ms",
             Self::Megabytes => " MB",
         })
@@ -74,7 +75,7 @@ impl Display for Unit {
 /// Derives all goals from the measurements of a run.
 pub(crate) fn derive(measurements: &Measurements) -> Vec<Goal> {
     use Bound::{AtLeast, AtMost, Below};
-    use Unit::{Megabytes, Milliseconds, Ratio};
+    use Unit::{Count, Megabytes, Milliseconds, Ratio};
     let mut goals = Vec::new();
     for in_flight in peers::IN_FLIGHT {
         let measured = rate_ratio(&measurements.runs, load(in_flight), Target::Service, Target::NoStore);
@@ -112,6 +113,13 @@ pub(crate) fn derive(measurements: &Measurements) -> Vec<Goal> {
         Ratio,
         rate_ratio(runs, load(streams::IN_FLIGHT), Target::BesideStreams, Target::Service),
     ));
+    goals.extend(of_outreach(measurements));
+    let rereads = measurements.rereads.as_ref();
+    let rate = rereads.map(|rereads| rereads.calls_per_minute);
+    goals.push(Goal::new("calls parsed again in a minute after an upgrade", AtLeast(10_000.0), Count, rate));
+    let runs = rereads.map_or(&[][..], |rereads| &rereads.runs);
+    let p99 = ratio(runs, load(rereads::IN_FLIGHT), Target::BesideRereads, Target::Filled, |run| run.p99_us);
+    goals.push(Goal::new("p99 of turns meanwhile, to without", AtMost(1.1), Ratio, p99));
     let megabytes = |kib: f64| kib * 1024.0 / 1e6;
     let peak = of_target(measurements, Target::Service, 500).map(|run| float(run.peak_memory_kib)).reduce(f64::max);
     goals.push(Goal::new("peak memory at 500 in flight", Below(40.0), Megabytes, peak.map(megabytes)));
@@ -153,6 +161,39 @@ fn of_large(measurements: &Measurements) -> Vec<Goal> {
     goals
 }
 
+fn of_outreach(measurements: &Measurements) -> Vec<Goal> {
+    let measured = measurements.outreach.as_ref();
+    let runs = measured.map_or(&[][..], |outreach| &outreach.runs);
+    let rate = |target| rate_ratio(runs, outreach::FULL, target, Target::Service);
+    let milliseconds = |us: f64| us / 1000.0;
+    vec![
+        Goal::new(
+            "turns/s of a thousand calls a second with three receivers of notices, one slow and one away, to without",
+            Bound::AtLeast(0.95),
+            Unit::Ratio,
+            rate_ratio(runs, outreach::THOUSAND_CALLS, Target::BesideReceivers, Target::Service),
+        ),
+        Goal::new(
+            "longest delay of a notice to the good receiver",
+            Bound::Below(1000.0),
+            Unit::Milliseconds,
+            measured.map(|outreach| milliseconds(outreach.lag.max_us)),
+        ),
+        Goal::new(
+            format!("turns/s with {} alerts, to without", outreach::ALERTS),
+            Bound::AtLeast(0.95),
+            Unit::Ratio,
+            rate(Target::WithAlerts),
+        ),
+        Goal::new(
+            "p99 of the webhook for inbound calls, beside ingest",
+            Bound::Below(20.0),
+            Unit::Milliseconds,
+            measured.map(|outreach| milliseconds(outreach.initiation.p99_us)),
+        ),
+    ]
+}
+
 /// Describes the number of turns that were stored before the load.
 fn describe_stored_turns(measurements: &Measurements) -> String {
     match &measurements.large {
@@ -173,7 +214,7 @@ fn one_at_a_time(measurements: &Measurements) -> Option<f64> {
 }
 
 fn load(in_flight: usize) -> Load {
-    Load { in_flight, long_calls: None }
+    Load { in_flight, long_calls: None, pace: None }
 }
 
 fn of_target(measurements: &Measurements, target: Target, in_flight: usize) -> impl Iterator<Item = &Run> {

@@ -32,6 +32,7 @@ pub(crate) struct Large {
     pub(crate) batch: usize,
     pub(crate) reads: Vec<Read>,
     pub(crate) filters: Vec<Filtered>,
+    pub(crate) stats: Vec<Filtered>,
     /// Time from exec until the service logged that it is ready.
     pub(crate) large_ready_ms: f64,
     pub(crate) small_ready_ms: f64,
@@ -60,12 +61,14 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     let reads = reads(place, &large, &small)?;
     progress("listing calls by each filter");
     let server = Server::start_over(Target::Large, &large.path, place)?;
-    let filters = filters::measure(&mut Reader::connect(server.address())?)?;
+    let mut reader = Reader::connect(server.address())?;
+    let (filters, stats) = (filters::measure(&mut reader)?, filters::measure_stats(&mut reader)?);
+    drop(reader);
     server.stop(0)?;
     progress("starting over both");
     let [large_ready_ms, small_ready_ms] = starts(place, [&large, &small])?;
     let mut runs = Vec::new();
-    let load = Load { in_flight: IN_FLIGHT, long_calls: None };
+    let load = Load { in_flight: IN_FLIGHT, long_calls: None, pace: None };
     let mut targets = [Target::Large, Target::Service];
     for round in 0..rounds {
         for target in targets {
@@ -80,7 +83,18 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
         targets.reverse();
     }
     let summary = Summary::from_runs(&runs);
-    Ok(Large { large, small, batch: fill::BATCH_TURNS, reads, filters, large_ready_ms, small_ready_ms, summary, runs })
+    Ok(Large {
+        large,
+        small,
+        batch: fill::BATCH_TURNS,
+        reads,
+        filters,
+        stats,
+        large_ready_ms,
+        small_ready_ms,
+        summary,
+        runs,
+    })
 }
 
 /// Measures reads of both services in turn, some requests at a time, so that both see the same machine.

@@ -21,10 +21,22 @@ pub(crate) struct Load {
     pub(crate) in_flight: usize,
     /// All turns go to this many conversations that never end; without it, each connection plays its own calls.
     pub(crate) long_calls: Option<usize>,
+    /// Without it, the next turn is sent as soon as the one before is answered.
+    pub(crate) pace: Option<Pace>,
+}
+
+/// A steady rate of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Pace {
+    pub(crate) calls_per_second: u32,
+    pub(crate) turns_per_call: u32,
 }
 
 impl Load {
     pub(crate) fn name(self) -> String {
+        if let Some(Pace { calls_per_second, turns_per_call }) = self.pace {
+            return format!("{calls_per_second} calls/s of {turns_per_call} turns");
+        }
         match self.long_calls {
             Some(calls) => format!("{}, into {calls} long calls", self.in_flight),
             None => self.in_flight.to_string(),
@@ -33,10 +45,9 @@ impl Load {
 
     fn script(self, server: &Server) -> Script {
         let (path, seed) = (server.path, server.seed());
-        match self.long_calls {
-            Some(calls) => Script::new(path, calls, None, seed),
-            None => Script::new(path, self.in_flight, Some(TURNS_PER_CALL), seed),
-        }
+        let turns = self.pace.map_or(TURNS_PER_CALL, |pace| pace.turns_per_call);
+        let (calls, turns) = self.long_calls.map_or((self.in_flight, Some(turns)), |calls| (calls, None));
+        Script::new(path, calls, turns, seed)
     }
 }
 
@@ -109,11 +120,12 @@ pub(crate) fn run_beside(
     let warm_up = (measured / 4).clamp(Duration::from_millis(500), Duration::from_secs(2));
 
     client.start()?;
-    go_on_until(&mut client, Instant::now() + warm_up, |answer| tally.count(answer))?;
+    let mut throttle = load.pace.map(Throttle::new);
+    go_on_until(&mut client, Instant::now() + warm_up, &mut throttle, |answer| tally.count(answer))?;
     let clock = Clock::read(server.pid());
     let start = Instant::now();
     let mut latencies = Vec::with_capacity(1 << 18);
-    go_on_until(&mut client, start + measured, |answer| {
+    go_on_until(&mut client, start + measured, &mut throttle, |answer| {
         tally.count(answer);
         if answer.is_stored() {
             latencies.push(answer.took);
@@ -175,7 +187,7 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
         Script::new(workload::TURN_WEBHOOK_PATH, IN_FLIGHT, Some(TURNS_PER_CALL), 0),
     )?;
     others.start()?;
-    go_on_until(&mut others, Instant::now() + Duration::from_secs(1), |answer| tally.count(answer))?;
+    go_on_until(&mut others, Instant::now() + Duration::from_secs(1), &mut None, |answer| tally.count(answer))?;
     drain(&mut others, |answer| tally.count(answer))?;
 
     let mut client =
@@ -221,7 +233,36 @@ impl Tally {
     }
 }
 
-fn go_on_until(client: &mut Client, end: Instant, mut on_answer: impl FnMut(&Answer)) -> Result<()> {
+/// Holds back turns that are ahead of the pace.
+struct Throttle {
+    start: Instant,
+    turns_per_second: f64,
+    sent: u64,
+}
+
+impl Throttle {
+    fn new(pace: Pace) -> Self {
+        let turns_per_second = f64::from(pace.calls_per_second) * f64::from(pace.turns_per_call);
+        Self { start: Instant::now(), turns_per_second, sent: 0 }
+    }
+
+    fn wait(&mut self) {
+        self.sent += 1;
+        let due = Duration::from_secs_f64(float(self.sent) / self.turns_per_second);
+        let early = due.saturating_sub(self.start.elapsed());
+        // A sleep is longer than the time between two turns.
+        if early > Duration::from_millis(1) {
+            std::thread::sleep(early);
+        }
+    }
+}
+
+fn go_on_until(
+    client: &mut Client,
+    end: Instant,
+    throttle: &mut Option<Throttle>,
+    mut on_answer: impl FnMut(&Answer),
+) -> Result<()> {
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -229,6 +270,9 @@ fn go_on_until(client: &mut Client, end: Instant, mut on_answer: impl FnMut(&Ans
         }
         client.turn(left, |answer| {
             on_answer(answer);
+            if let Some(throttle) = throttle {
+                throttle.wait();
+            }
             true
         })?;
     }

@@ -19,9 +19,11 @@ mod large;
 mod load;
 mod machine;
 mod measurements;
+mod outreach;
 mod peers;
 mod reads;
 mod report;
+mod rereads;
 mod search;
 mod server;
 mod stats;
@@ -109,6 +111,10 @@ enum Part {
     Beside,
     /// The service while live streams are open
     Streams,
+    /// The service while it sends notices, compares turns with alerts, and is asked about inbound calls
+    Outreach,
+    /// Parsing stored records again, and ingest beside it
+    Rereads,
     /// Searching, and the service beside one that does not index
     Search,
 }
@@ -164,6 +170,8 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
     let peers = if wants(Part::Peers) { Some(peers::measure(place, args.rounds, measured)?) } else { None };
     let beside = if wants(Part::Beside) { Some(contention::measure(place, args.rounds, measured)?) } else { None };
     let streams = if wants(Part::Streams) { Some(streams::measure(place, args.rounds, measured)?) } else { None };
+    let outreach = if wants(Part::Outreach) { Some(outreach::measure(place, args.rounds, measured)?) } else { None };
+    let rereads = if wants(Part::Rereads) { Some(rereads::measure(place, args.rounds, measured)?) } else { None };
     let mut large = None;
     if wants(Part::Large) {
         large = Some(large::measure(place, args.large_turns, args.rounds, measured)?);
@@ -187,6 +195,8 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         large,
         beside,
         streams,
+        outreach,
+        rereads,
         search,
     };
     Ok(Report { goals: goals::derive(&measurements), measurements })
@@ -206,8 +216,9 @@ fn under_load(args: &Args, place: &Path, measured: Duration) -> Result<(Vec<load
             targets.extend_from_slice(of_part);
         }
     }
-    let mut loads: Vec<_> = args.in_flight.iter().map(|&in_flight| Load { in_flight, long_calls: None }).collect();
-    loads.push(Load { in_flight: 64, long_calls: Some(LONG_CALLS) });
+    let mut loads: Vec<_> =
+        args.in_flight.iter().map(|&in_flight| Load { in_flight, long_calls: None, pace: None }).collect();
+    loads.push(Load { in_flight: 64, long_calls: Some(LONG_CALLS), pace: None });
     let (mut runs, mut syncs) = (Vec::new(), Vec::new());
     for round in 0..args.rounds {
         if args.only.contains(&Part::Disk) {

@@ -5,7 +5,9 @@ use crate::disk::{BareStore, Sync};
 use crate::large::Large;
 use crate::load::{OneCall, Run};
 use crate::machine::Machine;
+use crate::outreach::Outreach;
 use crate::peers::Peers;
+use crate::rereads::Rereads;
 use crate::search::Search;
 use crate::streams::Streams;
 use crate::summary::Summary;
@@ -27,6 +29,8 @@ pub(crate) struct Measurements {
     pub(crate) large: Option<Large>,
     pub(crate) beside: Option<Beside>,
     pub(crate) streams: Option<Streams>,
+    pub(crate) outreach: Option<Outreach>,
+    pub(crate) rereads: Option<Rereads>,
     pub(crate) search: Option<Search>,
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
     for round in 0..rounds {
         for in_flight in IN_FLIGHT {
             for &target in &targets {
-                let load = Load { in_flight, long_calls: None };
+                let load = Load { in_flight, long_calls: None, pace: None };
                 let run = load::run(&|| start(target, place), load, round, measured)?;
                 progress(&run.line());
                 runs.push(run);

@@ -38,7 +38,22 @@ impl Reader {
 
     /// Requests `path`, which must return 200, and returns the latency.
     pub(crate) fn get(&mut self, path: &str) -> Result<Duration> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n");
+        self.send(path, &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n"))
+    }
+
+    /// Posts a JSON body to `path`, which must return 200, and returns the latency.
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> Result<Duration> {
+        let length = body.len();
+        self.send(
+            path,
+            &format!(
+                "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+                 Content-Length: {length}\r\n\r\n{body}"
+            ),
+        )
+    }
+
+    fn send(&mut self, path: &str, request: &str) -> Result<Duration> {
         self.answer.clear();
         let begun = Instant::now();
         self.connection.write_all(request.as_bytes())?;

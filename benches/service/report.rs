@@ -6,7 +6,9 @@ use crate::large::Large;
 use crate::load::{OneCall, Tenth};
 use crate::machine::Machine;
 use crate::measurements::{Measurements, Process};
+use crate::outreach::Outreach;
 use crate::peers::Peers;
+use crate::rereads::{self, Rereads};
 use crate::stats::{Time, float};
 use crate::streams::Streams;
 use crate::summary::{rate_ratio, write_comparison};
@@ -55,6 +57,12 @@ impl Display for Report {
         }
         if let Some(streams) = &self.measurements.streams {
             streams.fmt(f)?;
+        }
+        if let Some(outreach) = &self.measurements.outreach {
+            outreach.fmt(f)?;
+        }
+        if let Some(rereads) = &self.measurements.rereads {
+            rereads.fmt(f)?;
         }
         if let Some(search) = &self.measurements.search {
             search.fmt(f)?;
@@ -226,6 +234,12 @@ impl Display for Large {
             let [p50, p99] = [Time(filter.latency.p50_us), Time(filter.latency.p99_us)];
             writeln!(f, "| `{}` | {p50} | {p99} |", filter.query)?;
         }
+        writeln!(f, "\nIts statistics, of {} calls:\n", self.large.calls)?;
+        writeln!(f, "| query | p50 | max |\n|---|---:|---:|")?;
+        for stats in &self.stats {
+            let [p50, max] = [Time(stats.latency.p50_us), Time(stats.latency.p99_us)];
+            writeln!(f, "| `{}` | {p50} | {max} |", stats.query)?;
+        }
         writeln!(f)?;
         write_comparison(f, &self.summary, &self.runs, Target::Large)
     }
@@ -241,6 +255,39 @@ impl Display for Streams {
             self.bytes_per_second / 1e6
         )?;
         write_comparison(f, &self.summary, &self.runs, Target::BesideStreams)
+    }
+}
+
+impl Display for Outreach {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { notices, notices_per_second, lag, alerts_matched, initiation, initiations, .. } = self;
+        writeln!(
+            f,
+            "\n## Beside what it tells others\n\nWith outgoing webhooks to three receivers, one of which answers at once, \
+             one slowly, and one is away; with a thousand alerts; and while it is asked about {initiations} inbound calls. \
+             The receivers share the cores too.\n\nThe good receiver received {notices} notices, {notices_per_second:.0} \
+             a second, behind by {} (p50), {} (p99), {} (max). Alerts matched {alerts_matched} times. An inbound call was \
+             answered within {} (p50), {} (p99).\n",
+            Time(lag.p50_us),
+            Time(lag.p99_us),
+            Time(lag.max_us),
+            Time(initiation.p50_us),
+            Time(initiation.p99_us)
+        )?;
+        write_comparison(f, &self.summary, &self.runs, Target::Service)
+    }
+}
+
+impl Display for Rereads {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { calls_per_minute, beside_ingest, .. } = self;
+        writeln!(
+            f,
+            "\n## Parsing again after an upgrade\n\nThe records of {} calls, of 13.7 KB each. While nothing else happens, \
+             {calls_per_minute:.0} calls a minute are parsed again. Beside ingest, {beside_ingest} were in all rounds.\n",
+            rereads::CALLS
+        )?;
+        write_comparison(f, &self.summary, &self.runs, Target::Filled)
     }
 }
 

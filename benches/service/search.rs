@@ -91,7 +91,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     fs::remove_file(&index)?;
     let mut runs = Vec::new();
     for in_flight in IN_FLIGHT {
-        let load = Load { in_flight, long_calls: None };
+        let load = Load { in_flight, long_calls: None, pace: None };
         let mut targets = [Target::Service, Target::NoIndex];
         for round in 0..rounds {
             for target in targets {

@@ -5,6 +5,7 @@ use crate::target::Target;
 use crate::workload;
 use anyhow::{Context as _, Result, bail, ensure};
 use rusqlite::{Connection, OpenFlags};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -79,6 +80,16 @@ impl Server {
         let folder = TempDir::new_in(place)?;
         let database = folder.path().join("calls.db");
         Self::start_in(target, database, folder)
+    }
+
+    /// Starts a process over an empty database in a new folder below `place`, with more arguments.
+    pub(crate) fn start_with(target: Target, place: &Path, arguments: &[&OsStr]) -> Result<Self> {
+        let folder = TempDir::new_in(place)?;
+        let database = folder.path().join("calls.db");
+        let mut command = target.command(&database)?;
+        command.args(arguments);
+        let rows = Rows::of_service(database)?;
+        Self::spawn(target, command, &Listening::Logged, workload::TURN_WEBHOOK_PATH, Some(rows), folder)
     }
 
     /// Starts the service over an existing database.

@@ -34,7 +34,7 @@ pub(crate) struct Streams {
 /// Measures each round without streams and with them, in alternating order. All streams are of all calls, which is the
 /// maximum that the service can have to send.
 pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result<Streams> {
-    let load = Load { in_flight: IN_FLIGHT, long_calls: None };
+    let load = Load { in_flight: IN_FLIGHT, long_calls: None, pace: None };
     let mut targets = [Target::Service, Target::BesideStreams];
     let (mut bytes, mut seconds, mut runs) = (0, 0.0, Vec::new());
     for round in 0..rounds {

@@ -41,8 +41,17 @@ pub(crate) enum Target {
     BesideOtherWork,
     /// The real binary over a filled database, while its calls are erased one by one.
     DuringPrune,
+    /// The real binary over a database of many records, which it parses again.
+    BesideRereads,
     /// The real binary over an empty database, with many live streams open.
     BesideStreams,
+    /// The real binary over an empty database, with three endpoints of outgoing webhooks: a slow one, and one that is
+    /// away.
+    BesideReceivers,
+    /// The real binary over an empty database, with very many alerts.
+    WithAlerts,
+    /// The real binary over an empty database, asked about inbound calls.
+    BesideInitiations,
     /// `PocketBase`, a service in Go over SQLite, with its default settings.
     PocketBase,
     /// The webhook as one would first write it in Python.
@@ -62,7 +71,11 @@ impl Target {
             Self::DuringBackups => "service, during backups",
             Self::BesideOtherWork => "service, during backups, exports and searches",
             Self::DuringPrune => "service, while old calls are erased",
+            Self::BesideRereads => "service, parsing records again",
             Self::BesideStreams => "service, live streams open",
+            Self::BesideReceivers => "service, three receivers of notices",
+            Self::WithAlerts => "service, a thousand alerts",
+            Self::BesideInitiations => "service, inbound calls",
             Self::PocketBase => "PocketBase",
             Self::FastApi => "FastAPI",
         }

@@ -106,7 +106,8 @@ impl Script {
         for n in 0..calls {
             let id = script.new_id();
             // Under way by different numbers of turns, or else all of them would end at the same time.
-            let under_way = u32::try_from(n * 7).expect("few calls") % TURNS_PER_CALL;
+            let turns = turns_per_call.map_or(TURNS_PER_CALL, |turns| turns.min(TURNS_PER_CALL));
+            let under_way = u32::try_from(n * 7).expect("few calls") % turns;
             script.calls.push(Call { id, turn: if turns_per_call.is_some() { under_way } else { 0 } });
         }
         script
