@@ -137,7 +137,8 @@ impl DriversApi {
         request: &Request,
         /// Only drivers with these ids: 1 to 100 numbers, separated by commas.
         ids: Query<Option<String>>,
-        /// Only drivers with this text in the name, with its digits in the phone number, or with this id.
+        /// Only drivers with this text in the name, in any case and with or without accents, with its digits in the
+        /// phone number, or with this id.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
         /// The `next_cursor` of the previous page.

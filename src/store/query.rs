@@ -66,7 +66,7 @@ pub struct CallFilter {
     pub tags: Vec<String>,
     /// Accepted names of called tools. A call needs one of them.
     pub tools: Vec<String>,
-    /// Only calls in which a tool failed, or only those in which none did.
+    /// Only calls with a tool that failed, or only those without one.
     pub tool_error: Option<bool>,
     /// Minimum duration, in seconds. A call without a duration in its record lasts until its end or its last turn.
     pub min_seconds: Option<i64>,
@@ -84,8 +84,8 @@ pub struct CallFilter {
     pub started_after: Option<Timestamp>,
     /// Only calls that started before this instant.
     pub started_before: Option<Timestamp>,
-    /// Only calls whose conversation id, driver name or any message contains this text, ignoring the case of ASCII
-    /// letters.
+    /// Only calls whose conversation id, driver name or any message contains this text. Ids and messages ignore the
+    /// case of ASCII letters, names case and accents of all letters.
     pub text: Option<String>,
 }
 
@@ -133,8 +133,8 @@ pub struct CallPageRequest {
 pub struct DriverPageRequest {
     /// Only drivers with one of these ids.
     pub ids: Option<BTreeSet<DriverId>>,
-    /// Only drivers with this text in the name, ignoring the case of ASCII letters, with its digits in the phone
-    /// number, or with this id.
+    /// Only drivers with this text in the name, ignoring case and accents, with its digits in the phone number, or with
+    /// this id.
     pub text: Option<String>,
     /// Only drivers with a greater id.
     pub after: Option<DriverId>,
@@ -162,7 +162,7 @@ pub struct DispatchPageRequest {
 /// A query for expired calls, ordered by start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredCallQuery {
-    /// Only calls without activity since this instant.
+    /// Only calls whose last activity was before this instant.
     pub before: Timestamp,
     /// Only calls that started before this instant.
     pub started_before: Option<Timestamp>,

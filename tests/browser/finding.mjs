@@ -94,6 +94,7 @@ export const steps = {
     await field.pressSequentially(typed);
     await opened.page.getByRole("option", { name }).waitFor();
     await field.press("ArrowDown");
+    await until(opened, () => document.activeElement?.hasAttribute("aria-activedescendant"), null);
     const active = await field.getAttribute("aria-activedescendant");
     assert.ok((await opened.page.locator(`#${active}`).textContent()).includes(name));
     await field.press("Escape");

@@ -95,7 +95,8 @@ impl ExportApi {
         /// Only this call; 404 if it does not exist.
         conversation_id: Query<Option<String>>,
         calls: CallFilterParams,
-        /// Only calls with this text in the conversation id, the driver's name or a message.
+        /// Only calls with this text in the conversation id, the driver's name (in any case, with or without accents)
+        /// or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
         /// Only turns of one of these kinds; not for `jsonl` and `calls-csv`.

@@ -173,11 +173,13 @@ impl CallsApi {
         &self,
         request: &Request,
         calls: CallFilterParams,
-        /// Only calls with this text in the conversation id, the driver's name or a message.
+        /// Only calls with this text in the conversation id, the driver's name (in any case, with or without accents)
+        /// or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
         /// `desc` (default): newest first. `asc`: oldest first. `longest`, `most_turns` and `costliest` return calls
-        /// that are over; with a filter that few calls match, they read all that match.
+        /// that are over; with a filter that few calls match, they read all that match. In `longest`, conversations by
+        /// text message follow all others, because hours may pass between two messages.
         order: Query<Option<CallOrder>>,
         /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
@@ -321,8 +323,8 @@ impl CallsApi {
     }
 }
 
-/// Returns the conversion of calls to elements of a list, without words for a role that may not read them. `transfers` also
-/// sets `transferred`.
+/// Returns the conversion of calls to elements of a list, without words for a role that may not read them. `transfers`
+/// also sets `transferred`.
 fn listed_for(
     request: &Request,
     transfers: bool,

@@ -217,7 +217,7 @@ impl ElevenLabsApi {
         call_duration_max_secs: Query<Option<i64>>,
         /// Only calls in one of these languages.
         main_languages: Query<Vec<String>>,
-        /// Only calls in which one of these tools was called.
+        /// Only calls where one of these tools was called.
         tool_names: Query<Vec<String>>,
         /// Only calls with one of these tags.
         tag_ids: Query<Vec<String>>,
@@ -233,7 +233,8 @@ impl ElevenLabsApi {
         call_start_after_unix: Query<Option<i64>>,
         /// Only calls that started before this time, in seconds since 1970.
         call_start_before_unix: Query<Option<i64>>,
-        /// Only calls with this text in the conversation id, the driver's name or a message.
+        /// Only calls with this text in the conversation id, the driver's name (in any case, with or without accents)
+        /// or a message.
         #[oai(validator(min_length = 1, max_length = 200))]
         search: Query<Option<String>>,
         /// Sort order by start time; `desc` (newest first) by default.

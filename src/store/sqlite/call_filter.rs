@@ -1,6 +1,6 @@
 //! SQL of a filter of calls.
 
-use crate::domain::{AnsweredBy, CallOutcome, CallStatus, Channel, Direction, DriverId};
+use crate::domain::{AnsweredBy, CallOutcome, CallStatus, Channel, Direction, DriverId, fold};
 use crate::store::CallFilter;
 use rusqlite::types::Value;
 
@@ -83,10 +83,10 @@ impl Conditions {
             let pattern = Value::from(containing(text));
             sql.and(
                 "(c.conversation_id LIKE ? ESCAPE '\\' \
-                 OR EXISTS (SELECT 1 FROM drivers d WHERE d.id = c.driver_id AND d.name LIKE ? ESCAPE '\\') \
+                 OR EXISTS (SELECT 1 FROM drivers d WHERE d.id = c.driver_id AND instr(folded(d.name), ?) > 0) \
                  OR EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
                             AND t.message_text LIKE ? ESCAPE '\\'))",
-                [pattern.clone(), pattern.clone(), pattern],
+                [pattern.clone(), folded_or_null(text), pattern],
             );
         }
         sql
@@ -179,6 +179,12 @@ impl Conditions {
     pub(super) fn values(&self) -> &[Value] {
         &self.values
     }
+}
+
+/// Returns a text to look for in folded names, or NULL, which no name contains, if nothing of it is left.
+pub(super) fn folded_or_null(text: &str) -> Value {
+    let folded = fold(text);
+    if folded.is_empty() { Value::Null } else { folded.into() }
 }
 
 /// Returns the `LIKE` pattern, escaped by `\`, of texts that contain `text`.

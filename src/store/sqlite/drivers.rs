@@ -6,7 +6,7 @@
 //! Deleting a driver keeps the calls and dispatches, without a driver.
 
 use super::batch::driver_match;
-use super::call_filter::{Conditions, containing};
+use super::call_filter::{Conditions, containing, folded_or_null};
 use super::error::Context as _;
 use super::json_column::json;
 use super::row::{self, outcome_of_change};
@@ -53,8 +53,8 @@ pub(super) fn list(connection: &mut Connection, query: &DriverPageRequest) -> Re
         let phone = number_in(text).map_or(Value::Null, |digits| containing(&digits).into());
         let id = text.trim().parse::<i64>().map_or(Value::Null, Value::from);
         conditions.and(
-            "(name LIKE ? ESCAPE '\\' OR phone_number LIKE ? ESCAPE '\\' OR id = ?)",
-            [containing(text).into(), phone, id],
+            "(instr(folded(name), ?) > 0 OR phone_number LIKE ? ESCAPE '\\' OR id = ?)",
+            [folded_or_null(text), phone, id],
         );
     }
     let after = query.after.map(|id| id.get().into());

@@ -1,10 +1,27 @@
 // A field for choosing a driver by name, id or phone number: an ARIA combobox with a list.
 
 import { el, show } from "./dom.js";
-import { driver, everyone, learn } from "./drivers.js";
+import { isAbort } from "./api.js";
+import { driver, everyone, findDrivers, learn } from "./drivers.js";
 
 /** Maximum number of options. */
 const MAX_OPTIONS = 50;
+
+/** Maximum length of a text that the API looks for. */
+const MAX_TEXT = 200;
+
+/**
+ * Returns drivers with a text in the name or in the phone number, and those whose id begins with it, by name.
+ * @param {string} text
+ * @param {import("./api.js").Driver[]} all
+ * @param {AbortSignal} signal
+ */
+async function matching(text, all, signal) {
+  const found = await findDrivers(text.slice(0, MAX_TEXT), MAX_OPTIONS, signal);
+  const ids = new Set(found.map((d) => d.id));
+  const byId = all.filter((d) => String(d.id).startsWith(text) && !ids.has(d.id));
+  return [...found, ...byId].sort((a, b) => a.name.localeCompare(b.name));
+}
 
 /**
  * @param {(id: number | null) => void} chosen
@@ -17,26 +34,37 @@ export function driverField(chosen, name) {
   /** @type {import("./api.js").Driver[]} */
   let offered = [];
   let at = -1;
+  /** @type {AbortController | null} */
+  let request = null;
+  /** Resolves when the options fit the text. */
+  let offering = Promise.resolve();
 
   const list = el("ul", { class: "options", id: `${name}-options`, role: "listbox", "aria-label": "Drivers", hidden: true });
   const input = el("input", {
     type: "text", role: "combobox", placeholder: "Any driver", "aria-label": "Driver", "aria-expanded": "false",
     "aria-controls": `${name}-options`, "aria-autocomplete": "list", autocomplete: "off", spellcheck: "false",
-    oninput: () => offer(), onfocus: () => input.select(), onclick: () => offer(), onblur: () => close(true), onkeydown: key,
+    oninput: () => open(), onfocus: () => input.select(), onclick: () => open(), onblur: () => close(true), onkeydown: key,
   });
 
+  function open() {
+    offering = offer();
+  }
+
   async function offer() {
-    const text = input.value.trim().toLowerCase();
-    const pristine = value !== null && text === label(value).toLowerCase();
+    const text = input.value.trim();
+    const pristine = value !== null && text === label(value);
+    request?.abort();
+    request = new AbortController();
+    const { signal } = request;
     try {
       const all = await everyone();
-      if (document.activeElement !== input) return;
-      const fits = (/** @type {import("./api.js").Driver} */ d) =>
-        d.name.toLowerCase().includes(text) || String(d.id).startsWith(text) || (d.phone_number ?? "").includes(text);
-      offered = (pristine || !text ? all : all.filter(fits)).slice(0, MAX_OPTIONS);
+      const found = pristine || !text ? all : await matching(text, all, signal);
+      if (signal.aborted || document.activeElement !== input) return;
+      offered = found.slice(0, MAX_OPTIONS);
       at = -1;
       draw(all.length === 0 ? "No drivers are stored yet." : "No matching driver.");
-    } catch {
+    } catch (error) {
+      if (isAbort(error)) return;
       offered = [];
       draw("The drivers could not be loaded.");
     }
@@ -65,13 +93,17 @@ export function driverField(chosen, name) {
   function key(event) {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      if (list.hidden) return void offer();
+      if (list.hidden) return open();
       const step = event.key === "ArrowDown" ? 1 : -1;
-      at = Math.max(-1, Math.min(offered.length - 1, at + step));
-      point();
+      offering.then(() => {
+        at = Math.max(-1, Math.min(offered.length - 1, at + step));
+        point();
+      });
     } else if (event.key === "Enter") {
-      if (input.value.trim() === "") choose(null);
-      else if (offered[Math.max(at, 0)] && !list.hidden) choose(offered[Math.max(at, 0)].id);
+      if (input.value.trim() === "") return choose(null);
+      offering.then(() => {
+        if (offered[Math.max(at, 0)] && !list.hidden) choose(offered[Math.max(at, 0)].id);
+      });
     } else if (event.key === "Escape" && !list.hidden) {
       event.stopPropagation();
       close(true);

@@ -166,6 +166,44 @@ fn drivers_are_found_by_name_number_and_id() {
 }
 
 #[test]
+fn names_are_found_in_any_case_and_with_or_without_accents() {
+    let service = Service::start();
+    let names = ["María Núñez", "ÖZGÜR Işık", "Łukasz Wójcik", "أحمد الحسن", "Юрий Артёмов", "O’Brien", "Weiß", "Ai"];
+    for (id, name) in (1..).zip(names) {
+        service.put(&format!("/api/v1/drivers/{id}"), &json!({"name": name})).expect(201);
+        let conversation = format!("conv_{id}");
+        service.deliver(&turn(&conversation, id)).expect(201);
+        service.put(&format!("/api/v1/dispatches/{conversation}"), &json!({"driver_id": id})).expect(201);
+    }
+    for (id, texts) in [
+        (1, &["maria", "MARIA N", "María", "nunez", "NÚÑEZ", "Mari\u{301}a"][..]),
+        (2, &["özgür", "OZGUR", "isik", "IŞIK"]),
+        (3, &["lukasz", "ŁUKASZ", "wojcik"]),
+        (4, &["احمد", "أَحْمَد", "الحسن"]),
+        (5, &["ЮРИЙ", "артемов"]),
+        (6, &["o'brien", "O’BRIEN"]),
+        (7, &["weiss", "WEISS", "weiß"]),
+    ] {
+        for text in texts {
+            let query = serde_urlencoded::to_string([("q", text)]).unwrap();
+            let drivers = service.get(&format!("/api/v1/drivers?{query}&include_total=true")).expect(200).json();
+            assert_eq!((&drivers["total"], &drivers["data"][0]["id"]), (&json!(1), &json!(id)), "{text}");
+            let calls = service.get(&format!("/api/v1/calls?{query}&include_total=true")).expect(200).json();
+            let found = &calls["data"][0]["conversation_id"];
+            assert_eq!((&calls["total"], found), (&json!(1), &json!(format!("conv_{id}"))), "{text}");
+            let history = crate::support::mcp::found(&service, "driver_history", json!({"q": text}));
+            assert_eq!(history["driver"]["id"], id, "{text}");
+        }
+    }
+    // A text that is folded to nothing finds nothing, not everything.
+    let query = serde_urlencoded::to_string([("q", "\u{301}")]).unwrap();
+    assert_eq!(service.get(&format!("/api/v1/drivers?{query}")).expect(200).json()["data"], json!([]));
+    // Nothing in the file needs the function that folds names.
+    let uses = "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%folded(%'";
+    assert_eq!(service.sqlite().query_row(uses, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+#[test]
 fn dispatches_are_listed_by_driver_and_batch_page_by_page() {
     let service = Service::start();
     for id in [1, 2] {
@@ -242,7 +280,8 @@ fn a_dispatch_is_created_replaced_read_and_deleted() {
     let service = Service::start();
     service.put(DRIVER, &json!({"name": "Maria"})).expect(201);
     let full = json!({
-        "driver_id": 1042, "phone_number": "+15550100042", "batch_id": "btcal_1", "dispatched_at": "2026-09-28T11:59:40Z"
+        "driver_id": 1042, "phone_number": "+15550100042", "batch_id": "btcal_1",
+            "dispatched_at": "2026-09-28T11:59:40Z"
     });
     let made = service.put("/api/v1/dispatches/conv_a", &full).expect(201).json();
     assert_eq!(

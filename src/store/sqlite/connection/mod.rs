@@ -1,6 +1,7 @@
 //! Connections: opening, locks, the schema, the WAL.
 
 pub(super) mod checkpoint;
+pub(super) mod functions;
 pub(super) mod header;
 pub(super) mod lock;
 pub(super) mod migrations;

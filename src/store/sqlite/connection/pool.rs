@@ -3,6 +3,7 @@
 //! The WAL index is a file that needs disk space. If a start finds none, one connection reads with the index in its
 //! memory (`locking_mode=EXCLUSIVE`), and turns are answered 503 until there is space.
 
+use super::functions::add_functions;
 use super::place::OpenFiles;
 use crate::store::deadline::deadline;
 use crate::store::sqlite::error::Context as _;
@@ -113,6 +114,7 @@ fn set_up(connection: &rusqlite::Connection, locking: &str) -> rusqlite::Result<
     connection.busy_timeout(CONNECTION_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    add_functions(connection)?;
     // The cache is small because another connection's commit invalidates it.
     connection.execute_batch(&format!(
         "PRAGMA locking_mode = {locking}; PRAGMA query_only = ON; PRAGMA cache_size = -1000; \

@@ -3,6 +3,7 @@
 //! Reading a database in WAL mode needs two files beside it, which SQLite creates if necessary. If it may not create
 //! them and there is no WAL, the database alone is read as a file that nobody changes (`immutable`).
 
+use super::functions::add_functions;
 use super::place;
 use crate::store::sqlite::error::Context as _;
 use crate::store::{Error, ErrorKind, Result};
@@ -30,7 +31,7 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(&path, flags).context(CONTEXT)?;
     connection.busy_timeout(Duration::from_secs(10)).context(CONTEXT)?;
-    let refused = match first_read(&connection) {
+    let refused = match begin_reading(&connection) {
         Ok(()) => return Ok(connection),
         Err(error) => error,
     };
@@ -42,15 +43,15 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
         let log = with_suffix(&path, ending);
         if log.symlink_metadata().is_ok_and(|log| log.len() > 0) {
             let what = format!(
-                "{} holds data that is not in the database yet; read it as a user who may write to its folder, or read a copy \
-                 of both files",
+                "{} holds data that is not in the database yet; read it as a user who may write to its folder, or read \
+                 a copy of both files",
                 log.display()
             );
             return Err(Error::new(ErrorKind::Other, CONTEXT, what));
         }
     }
     let connection = Connection::open_with_flags(immutable(&path), flags).context(CONTEXT)?;
-    first_read(&connection).context(CONTEXT)?;
+    begin_reading(&connection).context(CONTEXT)?;
     Ok(connection)
 }
 
@@ -64,11 +65,13 @@ pub(in crate::store::sqlite) fn open_copy(path: &Path) -> Result<Connection> {
     metadata.map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(immutable(path), flags).context(CONTEXT)?;
-    first_read(&connection).context(CONTEXT)?;
+    begin_reading(&connection).context(CONTEXT)?;
     Ok(connection)
 }
 
-fn first_read(connection: &Connection) -> rusqlite::Result<()> {
+/// Adds the functions of queries, and reads once, which fails if SQLite cannot read the file.
+fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
+    add_functions(connection)?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
