@@ -6,7 +6,7 @@ use crate::domain::Call;
 /// A rank of calls, greatest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallRank {
-    /// By duration.
+    /// By duration; all conversations by text follow all others, because hours may pass between two messages.
     Longest,
     /// By number of turns.
     MostTurns,
@@ -17,7 +17,8 @@ pub enum CallRank {
 /// Position of a call in a list by rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RankKey {
-    /// Value of the rank, such as the duration in seconds.
+    /// Value of the rank, such as the duration in seconds. It orders the list, so by duration it is negative for
+    /// conversations by text.
     pub value: i64,
     /// Row id of the call, which orders calls with equal value, greatest first.
     pub id: i64,

@@ -2,13 +2,17 @@
 //!
 //! An index has the calls of each rank in order. A page checks the first of them one by one, which fills it if many
 //! calls match. If few do, all that match are read and sorted.
+//!
+//! The index of the longest calls also has text conversations, which may last days. They follow all other calls, so the
+//! index is read without them first. They are read and sorted when no other call is left.
 
 use super::call_filter::{Conditions, KNOWN_SECONDS};
 use super::calls::text_of;
 use super::error::Context as _;
 use super::row::{self, CALL, CALLS};
 use super::statement::Statements as _;
-use crate::store::{CallRank, Page, RankKey, RankedCall, RankedCallRequest, Result};
+use crate::domain::Channel;
+use crate::store::{CallRank, MAX_PAGE_TEXT_BYTES, Page, RankKey, RankedCall, RankedCallRequest, Result};
 use rusqlite::{Connection, Row, params_from_iter};
 
 const CONTEXT: &str = "listing calls by rank";
@@ -16,12 +20,24 @@ const CONTEXT: &str = "listing calls by rank";
 /// Number of calls of the index that are checked before all matches are sorted.
 const WINDOW: usize = 1000;
 
+/// Amount that is subtracted from the rank of a text conversation, in seconds: more than any duration.
+const LOWERED_SECONDS: i64 = 1 << 40;
+
 /// SQL of a rank.
 struct Ranking {
+    /// Value of the index.
     value: String,
     index: &'static str,
     /// Condition of the index.
     condition: &'static str,
+    /// True if text conversations follow all others.
+    texts_last: bool,
+}
+
+/// Returns the condition of calls in a channel of text.
+fn is_text() -> String {
+    let [sms, whatsapp, text] = [Channel::Sms, Channel::Whatsapp, Channel::Text].map(Channel::as_str);
+    format!("ifnull(c.channel, '') IN ('{sms}', '{whatsapp}', '{text}')")
 }
 
 impl Ranking {
@@ -30,26 +46,46 @@ impl Ranking {
         match rank {
             CallRank::Longest => {
                 let known = KNOWN_SECONDS.strip_suffix(')').expect("a call of coalesce");
-                Self { value: format!("{known}, 0)"), index: "calls_longest", condition: OVER }
+                let value = format!("{known}, 0)");
+                Self { value, index: "calls_longest", condition: OVER, texts_last: true }
             }
             CallRank::MostTurns => {
-                Self { value: "c.turn_count".to_owned(), index: "calls_most_turns", condition: OVER }
+                Self { value: "c.turn_count".to_owned(), index: "calls_most_turns", condition: OVER, texts_last: false }
             }
             CallRank::Costliest => Self {
                 value: "c.cost".to_owned(),
                 index: "calls_costliest",
                 condition: "c.status <> 'in_progress' AND c.cost IS NOT NULL",
+                texts_last: false,
             },
         }
     }
 
-    /// Adds the condition of the calls after a position, in a form that the index serves.
-    fn add_past(&self, conditions: &mut Conditions, after: Option<RankKey>) {
-        if let Some(RankKey { value: past, id }) = after {
-            let value = &self.value;
-            let sql = format!("{value} <= ? AND ({value} < ? OR c.id < ?)");
-            conditions.and(&sql, [past.into(), past.into(), id.into()]);
+    /// Returns the value that calls are ordered by.
+    fn key(&self) -> String {
+        let value = &self.value;
+        if self.texts_last {
+            format!(
+                "iif({}, {value} - {LOWERED_SECONDS}, \
+            {value})",
+                is_text()
+            )
+        } else {
+            value.clone()
         }
+    }
+
+    /// Returns whether a position is among the text conversations, which follow all others.
+    fn is_among_texts(&self, position: RankKey) -> bool {
+        self.texts_last && position.value < -(LOWERED_SECONDS / 2)
+    }
+}
+
+/// Adds the condition of the calls after a position by a value, in a form that an index of the value serves.
+fn add_past(conditions: &mut Conditions, value: &str, after: Option<RankKey>) {
+    if let Some(RankKey { value: past, id }) = after {
+        let sql = format!("{value} <= ? AND ({value} < ? OR c.id < ?)");
+        conditions.and(&sql, [past.into(), past.into(), id.into()]);
     }
 }
 
@@ -64,42 +100,117 @@ pub(super) fn list(connection: &mut Connection, request: &RankedCallRequest) -> 
     } else {
         None
     };
-    let quick =
-        if request.filter.has_few_calls() { None } else { list_from_index(&snapshot, request, &ranking, &conditions)? };
-    let page = match quick {
-        Some(page) => page,
-        None => sort(&snapshot, request, &ranking, conditions)?,
-    };
+    let by_index = !request.filter.has_few_calls() && !request.after.is_some_and(|key| ranking.is_among_texts(key));
+    let mut first = FirstCalls::new(request.limit);
+    if by_index && first.add_from_index(&snapshot, request, &ranking, &conditions)? {
+        if !first.is_full() && ranking.texts_last && has_texts(&snapshot)? {
+            let mut of_texts = conditions;
+            of_texts.and(&is_text(), []);
+            first.add_sorted(&snapshot, &ranking, of_texts, None)?;
+        }
+    } else {
+        first = FirstCalls::new(request.limit);
+        first.add_sorted(&snapshot, &ranking, conditions, request.after)?;
+    }
+    let calls = first.calls.into_iter().map(Result::Ok);
+    let page = Page::from_overfetch(calls, request.limit, |ranked: &RankedCall| text_of(&ranked.call))?;
     Ok(Page { total, ..page })
 }
 
-/// Returns a page if the first calls of the index fill it, or are all.
-fn list_from_index(
-    snapshot: &Connection,
-    request: &RankedCallRequest,
-    ranking: &Ranking,
-    conditions: &Conditions,
-) -> Result<Option<Page<RankedCall>>> {
-    let Ranking { value, index, condition } = ranking;
-    let mut range = Conditions::default();
-    range.and(condition, []);
-    ranking.add_past(&mut range, request.after);
-    let window = WINDOW.max(request.limit + 1);
-    // SQLite keeps the order of the outer loop.
-    let sql = format!(
-        "SELECT {CALL}, {value} AS rank_value FROM (SELECT c.id FROM calls c INDEXED BY {index} {} \
-         ORDER BY {value} DESC, c.id DESC LIMIT {window}) w CROSS JOIN {CALLS} WHERE c.id = w.id{} LIMIT {}",
-        range.clause(),
-        conditions.sql(),
-        request.limit + 1
-    );
-    let values = range.values().iter().chain(conditions.values());
-    let calls: Vec<_> = snapshot.fetch_all(&sql, params_from_iter(values), ranked).context(CONTEXT)?;
-    if calls.len() <= request.limit && has_more_candidates(snapshot, ranking, &range, window)? {
-        return Ok(None);
+/// Returns whether there may be a text conversation.
+fn has_texts(snapshot: &Connection) -> Result<bool> {
+    snapshot.has_row(&format!("SELECT 1 FROM call_facets c WHERE {} LIMIT 1", is_text()), []).context(CONTEXT)
+}
+
+/// The first calls of the rest of a list: those of a page, and one more if there is one.
+struct FirstCalls {
+    calls: Vec<RankedCall>,
+    /// Total size of their texts, in bytes.
+    text: usize,
+    /// Maximum number of calls of the page.
+    limit: usize,
+}
+
+impl FirstCalls {
+    fn new(limit: usize) -> Self {
+        Self { calls: Vec::new(), text: 0, limit }
     }
-    let calls = calls.into_iter().map(Ok);
-    Page::from_overfetch(calls, request.limit, |ranked| text_of(&ranked.call)).context(CONTEXT).map(Some)
+
+    fn is_full(&self) -> bool {
+        self.calls.len() > self.limit || (self.calls.len() > 1 && self.text > MAX_PAGE_TEXT_BYTES)
+    }
+
+    fn add(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
+        let call = row::call(row)?;
+        self.text += text_of(&call);
+        self.calls.push(RankedCall { key: RankKey { value: row.get("rank_value")?, id: call.id }, call });
+        Ok(())
+    }
+
+    /// Adds calls from the index, without text conversations that follow all others. Returns false if calls may be
+    /// missing because too few of the first ones match.
+    fn add_from_index(
+        &mut self,
+        snapshot: &Connection,
+        request: &RankedCallRequest,
+        ranking: &Ranking,
+        conditions: &Conditions,
+    ) -> Result<bool> {
+        let Ranking { value, index, condition, texts_last } = ranking;
+        let mut range = Conditions::default();
+        range.and(condition, []);
+        add_past(&mut range, value, request.after);
+        if *texts_last {
+            range.and(&format!("NOT {}", is_text()), []);
+        }
+        let window = WINDOW.max(request.limit + 1);
+        // SQLite keeps the order of the outer loop.
+        let sql = format!(
+            "SELECT {CALL}, {} AS rank_value FROM (SELECT c.id FROM calls c INDEXED BY {index} {} \
+             ORDER BY {value} DESC, c.id DESC LIMIT {window}) w CROSS JOIN {CALLS} WHERE c.id = w.id{} LIMIT {}",
+            ranking.key(),
+            range.clause(),
+            conditions.sql(),
+            self.limit + 1
+        );
+        let values = range.values().iter().chain(conditions.values());
+        let mut select = snapshot.prepare_cached(&sql).context(CONTEXT)?;
+        let mut rows = select.query(params_from_iter(values)).context(CONTEXT)?;
+        while !self.is_full() {
+            let Some(row) = rows.next().context(CONTEXT)? else { break };
+            self.add(row).context(CONTEXT)?;
+        }
+        Ok(self.is_full() || !has_more_candidates(snapshot, ranking, &range, window)?)
+    }
+
+    /// Adds the first matches after a position. All matches are read and sorted.
+    fn add_sorted(
+        &mut self,
+        snapshot: &Connection,
+        ranking: &Ranking,
+        mut conditions: Conditions,
+        after: Option<RankKey>,
+    ) -> Result<()> {
+        let key = ranking.key();
+        add_past(&mut conditions, &key, after);
+        // Without the sign, the planner may read the whole index of the rank.
+        let sorted = format!(
+            "SELECT c.id FROM calls c {} ORDER BY +({key}) DESC, c.id DESC LIMIT {}",
+            conditions.clause(),
+            self.limit + 1
+        );
+        let ids: Vec<i64> =
+            snapshot.fetch_all(&sorted, params_from_iter(conditions.values()), |row| row.get(0)).context(CONTEXT)?;
+        let sql = format!("SELECT {CALL}, {key} AS rank_value FROM {CALLS} WHERE c.id = ?");
+        let mut select = snapshot.prepare_cached(&sql).context(CONTEXT)?;
+        for id in ids {
+            if self.is_full() {
+                break;
+            }
+            select.query_row([id], |row| self.add(row)).context(CONTEXT)?;
+        }
+        Ok(())
+    }
 }
 
 /// Returns whether the index contains more calls than `window`.
@@ -111,32 +222,4 @@ fn has_more_candidates(snapshot: &Connection, ranking: &Ranking, range: &Conditi
         window + 1
     );
     snapshot.fetch_one(&sql, params_from_iter(range.values()), |row| row.get(0)).context(CONTEXT)
-}
-
-/// Returns a page of all matches, sorted.
-fn sort(
-    snapshot: &Connection,
-    request: &RankedCallRequest,
-    ranking: &Ranking,
-    mut conditions: Conditions,
-) -> Result<Page<RankedCall>> {
-    ranking.add_past(&mut conditions, request.after);
-    let value = &ranking.value;
-    // Without the sign, the planner may read the whole index of the rank.
-    let sorted = format!(
-        "SELECT c.id FROM calls c {} ORDER BY +({value}) DESC, c.id DESC LIMIT {}",
-        conditions.clause(),
-        request.limit + 1
-    );
-    let ids: Vec<i64> =
-        snapshot.fetch_all(&sorted, params_from_iter(conditions.values()), |row| row.get(0)).context(CONTEXT)?;
-    let sql = format!("SELECT {CALL}, {value} AS rank_value FROM {CALLS} WHERE c.id = ?");
-    let mut select = snapshot.prepare_cached(&sql).context(CONTEXT)?;
-    let calls = ids.into_iter().map(|id| select.query_row([id], ranked));
-    Page::from_overfetch(calls, request.limit, |ranked| text_of(&ranked.call)).context(CONTEXT)
-}
-
-fn ranked(row: &Row<'_>) -> rusqlite::Result<RankedCall> {
-    let call = row::call(row)?;
-    Ok(RankedCall { key: RankKey { value: row.get("rank_value")?, id: call.id }, call })
 }

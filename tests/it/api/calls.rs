@@ -97,6 +97,51 @@ fn calls_that_are_over_are_listed_by_length_turns_and_cost() {
 }
 
 #[test]
+fn conversations_by_text_follow_the_longest_calls() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    for (n, seconds) in [(0, 60), (1, 300), (2, 900)] {
+        let mut event = record(&format!("conv_{n}"), "words");
+        event["data"]["metadata"]["call_duration_secs"] = json!(seconds);
+        post_signed(&service, &event.to_string()).expect(200);
+    }
+    let mut event = record("sms_event", "words");
+    event["data"]["metadata"]["call_duration_secs"] = json!(100_000);
+    event["data"]["metadata"]["sms"] = json!({"sms_user_phone_number": "+15550100042", "direction": "inbound"});
+    event["data"]["metadata"]["phone_call"] = Value::Null;
+    post_signed(&service, &event.to_string()).expect(200);
+    assert_eq!(service.get("/api/v1/calls/sms_event").expect(200).json()["channel"], "sms");
+    let in_order = ["conv_2", "conv_1", "conv_0", "sms_event"];
+    assert_eq!(listed(&service, "order=longest"), in_order);
+    // More threads of days than are looked at one by one before all calls are sorted.
+    let database = rusqlite::Connection::open(service.database()).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    let sql = "INSERT INTO calls (conversation_id, call_start_time, call_end_time, status, turn_count, created_at, \
+        updated_at, channel, duration_seconds) \
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100) \
+        SELECT 'thread_' || i, call_start_time, call_end_time, status, 0, created_at, updated_at, \
+            iif(i % 2, 'whatsapp', 'text'), 200000 + i FROM n, calls WHERE conversation_id = 'conv_0'";
+    assert_eq!(database.execute(sql, []).unwrap(), 1100);
+    let threads = (1..=1100).rev().map(|n| format!("thread_{n}"));
+    let all: Vec<_> = ["conv_2", "conv_1", "conv_0"].map(str::to_owned).into_iter().chain(threads).collect();
+    let all: Vec<_> = all.into_iter().chain(["sms_event".to_owned()]).collect();
+    for limit in [1, 2, 20, 150, 1000] {
+        // Pages of one call would take too long to the end.
+        if limit > 2 {
+            assert_eq!(paged(&service, "order=longest", limit), all, "in pages of {limit}");
+        } else {
+            let page = service.get(&format!("/api/v1/calls?order=longest&limit={limit}")).expect(200).json();
+            assert_eq!(ids(&page), all[..limit]);
+        }
+    }
+    assert_eq!(listed(&service, "order=longest&channel=phone"), all[..3]);
+    assert_eq!(listed(&service, "order=longest&channel=sms"), ["sms_event"]);
+    assert_eq!(listed(&service, "order=longest&channel=whatsapp&limit=2"), ["thread_1099", "thread_1097"]);
+    assert_eq!(listed(&service, "order=longest&min_seconds=800&limit=2"), ["conv_2", "thread_1100"]);
+    let total = service.get("/api/v1/calls?order=longest&include_total=true&limit=1").expect(200).json();
+    assert_eq!(total["total"], all.len());
+}
+
+#[test]
 fn filters_narrow_the_list_together() {
     let service = ten_calls();
     assert_eq!(listed(&service, "status=in_progress&order=asc"), ["conv_1", "conv_3", "conv_5", "conv_7", "conv_9"]);
