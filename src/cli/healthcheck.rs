@@ -2,7 +2,7 @@
 
 use super::args::service_url::ServiceUrlArgs;
 use super::output::print_line;
-use crate::domain::is_loopback_url;
+use crate::domain::{is_loopback_url, shown_url};
 use anyhow::{Result, bail};
 use clap::Args;
 use std::time::Duration;
@@ -39,20 +39,20 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<()> {
         .tls_config(tls)
         .build()
         .into();
-    let url = format!("{}/readyz", url.trim_end_matches('/'));
-    let mut answer = agent.get(&url).call().map_err(|error| {
+    let shown = format!("{}/readyz", shown_url(&url));
+    let mut answer = agent.get(format!("{}/readyz", url.trim_end_matches('/'))).call().map_err(|error| {
         let what = if error.to_string().contains("invalid peer certificate") {
             "has a certificate that is not trusted, or of another name; --insecure accepts any"
         } else {
             "does not answer"
         };
-        anyhow::Error::from(error).context(format!("{url} {what}"))
+        anyhow::Error::from(error).context(format!("{shown} {what}"))
     })?;
     let status = answer.status();
     if status != 200 {
         let text = answer.body_mut().with_config().limit(64 << 10).read_to_string().unwrap_or_default();
         let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        bail!("{url} answers {status}: {}", body["message"].as_str().unwrap_or("(unknown response)"));
+        bail!("{shown} answers {status}: {}", body["message"].as_str().unwrap_or("(unknown response)"));
     }
     print_line(format_args!("ready"))?;
     Ok(())

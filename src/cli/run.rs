@@ -2,6 +2,7 @@
 
 use super::args::environment::{UnknownVariable, unknown_variables, with_lenient_variables};
 use super::args::logging::LogArgs;
+use super::args::url_values::{shorten_url, with_hidden_urls};
 use super::output::eprint_line;
 use super::usage_error::{error_line, is_usage};
 use super::{
@@ -58,7 +59,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Check whether what ElevenLabs sends arrives; exit 1 if not
     ///
-    /// Reads the webhook settings of the workspace and its agents by the API.
+    /// Reads the webhook settings of the workspace and its agents by the API. Without an API key, only what needs none
+    /// is checked: the signing secret, file modes, the disk, and the service at --public-url.
     Doctor(Box<doctor::command::DoctorArgs>),
     /// Show, test and retry outgoing webhooks of a running service
     Webhook(webhook::WebhookArgs),
@@ -66,7 +68,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Permanently erase a call, or everything about a driver
     Erase(erase::EraseArgs),
-    /// Erase calls older than a given age
+    /// Erase calls whose last activity is long ago
     Prune(prune::PruneArgs),
     /// Check that a service is ready; exit 1 if not
     Healthcheck(healthcheck::HealthcheckArgs),
@@ -83,7 +85,8 @@ pub fn configuration_table() -> String {
 
 /// Parses the command line and runs the command. The log is flushed before the error of a failed command is printed.
 pub fn run() -> ExitCode {
-    let matches = with_lenient_variables(former_variables::accept(Cli::command())).get_matches();
+    let command = with_hidden_urls(with_lenient_variables(former_variables::accept(Cli::command())));
+    let matches = command.try_get_matches().unwrap_or_else(|error| shorten_url(error).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done =
         telemetry::start(cli.logs.log_format.into(), cli.logs.log_level).context("cannot log").and_then(|_flush| {
@@ -124,5 +127,74 @@ fn warn_of_unknown_variables() {
     for UnknownVariable { name, suggestion } in unknown_variables(&former_variables::accept(Cli::command())) {
         let hint = suggestion.as_ref().map_or(String::new(), |known| format!("; did you mean {known}?"));
         tracing::warn!(variable = name, suggestion, "unknown variable {name} ignored{hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::url_values::is_of_url;
+    use clap::Command as ClapCommand;
+
+    /// Words that no error may show.
+    const HIDDEN: &str = "hidden_word";
+
+    /// Passes the commands before each flag for a URL, and the flag's name, to `check`.
+    fn for_each_url_flag(command: &ClapCommand, before: &[String], check: &mut dyn FnMut(&[String], &str)) {
+        for arg in command.get_arguments().filter(|arg| is_of_url(arg)) {
+            check(before, arg.get_long().expect("a flag"));
+        }
+        for below in command.get_subcommands() {
+            let line = [before, &[below.get_name().to_owned()]].concat();
+            for_each_url_flag(below, &line, check);
+        }
+    }
+
+    #[test]
+    fn no_flag_shows_a_url_that_it_refuses() {
+        let command = Cli::command();
+        let mut refused = Vec::new();
+        for_each_url_flag(&command, &["transcribe-hook".to_owned()], &mut |before, flag| {
+            for url in [
+                format!("https://anna:{HIDDEN}@h.example"),
+                format!("https://anna:{HIDDEN}/@h.example/"),
+                format!("ftp://h.example/{HIDDEN}?key={HIDDEN}#{HIDDEN}"),
+                format!("anna:{HIDDEN}@h.example"),
+                format!("https://h.example/{HIDDEN}?key={HIDDEN} {HIDDEN}"),
+            ] {
+                let line = before.iter().cloned().chain([format!("--{flag}"), url.clone()]);
+                if let Err(error) = command.clone().try_get_matches_from(line) {
+                    let said = shorten_url(error).to_string();
+                    assert!(!said.contains(HIDDEN), "{before:?} --{flag} {url}: {said}");
+                    refused.push(flag.to_owned());
+                }
+            }
+        });
+        refused.dedup();
+        for flag in ["public-url", "url", "elevenlabs-base-url", "acme-directory", "allow-origin"] {
+            assert!(refused.iter().any(|refused| refused == flag), "{flag} accepts everything: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn every_flag_that_is_named_as_a_url_is_one() {
+        let mut unnamed = Vec::new();
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let flags = command.get_arguments().filter(|arg| arg.get_action().takes_values() && !is_of_url(arg));
+            let flags = flags.filter_map(|arg| arg.get_long().map(str::to_owned));
+            unnamed.extend(flags.filter(|name| name.ends_with("url") || name.contains("origin")));
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert_eq!(unnamed, [""; 0], "these values are not hidden");
+    }
+
+    #[test]
+    fn an_error_still_shows_the_host_and_other_values_whole() {
+        let refused = |line: &[&str]| shorten_url(Cli::command().try_get_matches_from(line).unwrap_err()).to_string();
+        let said = refused(&["transcribe-hook", "serve", "--public-url", "https://anna:word@h.example/x"]);
+        assert!(said.contains("https://h.example/…") && said.contains("--public-url"), "{said}");
+        let said = refused(&["transcribe-hook", "serve", "--queue-capacity", "many"]);
+        assert!(said.contains("many"), "{said}");
     }
 }

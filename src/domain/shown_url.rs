@@ -10,7 +10,7 @@ pub fn shown_url(url: &str) -> String {
     let (authority, below) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     // Part of a password with a slash would be taken for the host.
-    let is_certain = !below.contains('@') && is_host(host) && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_certain = !below.contains('@') && is_host(host) && is_scheme(scheme);
     if !is_certain {
         HIDDEN.to_owned()
     } else if host == authority && matches!(below, "" | "/") {
@@ -20,8 +20,18 @@ pub fn shown_url(url: &str) -> String {
     }
 }
 
+/// Maximum length of a host that is shown, in bytes, with its port.
+const MAX_HOST_BYTES: usize = 260;
+
+fn is_scheme(text: &str) -> bool {
+    (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// Returns true if a text is the name or the address of a host, with or without a port.
 fn is_host(text: &str) -> bool {
+    if text.len() > MAX_HOST_BYTES {
+        return false;
+    }
     let name = match text.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => text,
@@ -58,6 +68,10 @@ mod tests {
             ("https://wörd", "…"),
             ("anna:word@h.example", "…"),
             ("wo rd://h.example", "…"),
+            ("://word", "…"),
+            ("mailto:word", "…"),
+            ("https://h.example\u{1b}]0;word\u{7}/", "…"),
+            (&format!("https://{}", "h".repeat(10_000)), "…"),
             ("https://", "…"),
             ("word", "…"),
             ("", "…"),

@@ -4,9 +4,7 @@
 //! 5xx, broken connections) are retried with exponential backoff, or after the pause in `Retry-After`. Redirects are
 //! not followed, because every request carries the key.
 
-use crate::domain::Invalid;
-use crate::domain::is_loopback_url;
-use crate::domain::repair;
+use crate::domain::{Invalid, is_loopback_url, repair, shown_url};
 use crate::secret::Secret;
 use backon::{BlockingRetryable as _, ExponentialBuilder};
 use parking_lot::Mutex;
@@ -106,7 +104,7 @@ pub struct Client {
     base_url: String,
     key: Secret,
     patience: RetryPolicy,
-    /// Seconds by which ElevenLabs' clock was ahead of this one at the last response.
+    /// Lead of ElevenLabs' clock over this one at the last response, in seconds.
     clock_lead: Mutex<Option<i64>>,
 }
 
@@ -121,7 +119,7 @@ pub(super) enum Method {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({})", self.base_url)
+        write!(f, "Client({})", shown_url(&self.base_url))
     }
 }
 
@@ -197,7 +195,7 @@ impl Client {
         parsed(&self.get(&format!("/v1/convai/batch-calling/{}", escaped(id)))?)
     }
 
-    /// Returns the seconds by which ElevenLabs' clock was ahead of this one at the last response, by its header `Date`.
+    /// Returns the lead of ElevenLabs' clock over this one at the last response, in seconds, by its header `Date`.
     pub fn clock_lead_seconds(&self) -> Option<i64> {
         *self.clock_lead.lock()
     }
@@ -333,7 +331,7 @@ fn parsed(answer: &[u8]) -> Result<Value, ClientError> {
     if value.is_object() { Ok(value) } else { Err(ClientError::Malformed("not a JSON object")) }
 }
 
-/// Returns the seconds by which a clock is ahead of another one.
+/// Returns the lead of a clock over another one, in seconds.
 fn lead_of(clock: SystemTime, other: SystemTime) -> i64 {
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     match clock.duration_since(other) {

@@ -22,4 +22,5 @@ pub(super) mod secrets;
 pub(super) mod service_url;
 pub(super) mod tls;
 pub(super) mod token_file;
+pub(super) mod url_values;
 pub(super) mod values;

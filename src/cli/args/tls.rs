@@ -1,6 +1,6 @@
 //! Flags of `serve` for HTTPS.
 
-use super::values::domain;
+use super::values::{directory_url, domain};
 use crate::cli::usage_error::OrUsage as _;
 use crate::server::tls::{AcmeSettings, CertificateFiles, Tls, TlsSettings};
 use anyhow::{Context as _, Result};
@@ -36,7 +36,8 @@ pub(in crate::cli) struct TlsArgs {
         long,
         env = "TRANSCRIBE_HOOK_ACME_DIRECTORY",
         value_name = "URL",
-        default_value = "https://acme-v02.api.letsencrypt.org/directory"
+        default_value = "https://acme-v02.api.letsencrypt.org/directory",
+        value_parser = directory_url
     )]
     acme_directory: String,
     /// Give this contact address to the ACME server

@@ -93,14 +93,21 @@ pub(in crate::cli) fn since(text: &str) -> Result<Timestamp, ValueError> {
     start.ok_or(ValueError::Rule("too long ago"))
 }
 
-/// Parses the URL of a service.
+/// Parses the URL of a service. Paths are appended to it.
 pub(in crate::cli) fn service_url(text: &str) -> Result<String, ValueError> {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    if host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')) {
+    let begins = |host: &str| host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
+    if host.is_some_and(|host| begins(host) && !host.contains(['@', '?', '#'])) {
         Ok(text.to_owned())
     } else {
-        Err(ValueError::Rule("must begin with http:// or https:// and name a host"))
+        Err(ValueError::Rule("must be http:// or https:// and a host, without a user or a query"))
     }
+}
+
+/// Parses the URL of an ACME server's directory, which is used as it is given.
+pub(in crate::cli) fn directory_url(text: &str) -> Result<String, ValueError> {
+    base_url(text)?;
+    Ok(text.to_owned())
 }
 
 pub(in crate::cli) fn base_url(text: &str) -> Result<String, ValueError> {
@@ -110,7 +117,8 @@ pub(in crate::cli) fn base_url(text: &str) -> Result<String, ValueError> {
 /// Parses a type of notices about calls.
 pub(in crate::cli) fn notice_type(text: &str) -> Result<NoticeType, ValueError> {
     NoticeType::ABOUT_CALLS.into_iter().find(|kind| kind.as_str() == text.trim()).ok_or(ValueError::Rule(
-        "must be call.started, call.ended, call.reconciled, call.updated, call.erased, recording.stored or alert.matched",
+        "must be call.started, call.ended, call.reconciled, call.updated, call.erased, recording.stored or \
+         alert.matched",
     ))
 }
 

@@ -1,6 +1,7 @@
 //! Repairs of a workspace's settings, from the same facts as the diagnosis.
 
-use super::diagnosis::{POST_CALL_PATH, Wanted};
+use super::diagnosis::{POST_CALL_PATH, Wanted, base_of};
+use crate::domain::shown_url;
 use crate::elevenlabs::workspace::{PostCallSettings, Workspace};
 
 /// A change of the settings.
@@ -25,7 +26,9 @@ pub enum Repair {
 impl std::fmt::Display for Repair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Create { url } => write!(f, "create a webhook with the address {url}"),
+            Self::Create { url } => {
+                write!(f, "create a webhook with the address {}{POST_CALL_PATH}", shown_url(base_of(url)))
+            }
             Self::Enable { name, .. } => write!(f, "switch the webhook {name:?} and its retries on"),
             Self::Set(settings) => {
                 let events = settings.events.clone().unwrap_or_default();
