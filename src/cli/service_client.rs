@@ -2,9 +2,9 @@
 
 use super::args::access::api_tokens;
 use super::args::database::DatabaseArgs;
-use super::args::secrets::{ApiTokenSecret, SecretKind, Secrets};
+use super::args::secrets::{ApiTokenSecret, ReadBy, SecretKind, Secrets};
 use super::args::token_file;
-use crate::domain::is_loopback_url;
+use crate::domain::{is_loopback_url, shown_url};
 use crate::elevenlabs::client::{PlainHttp, parse_base_url};
 use crate::secret::Secret;
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Returns the header with the first of these tokens, if there is one.
-pub(super) fn bearer<K: SecretKind>(tokens: &Secrets<K>) -> Result<Option<String>> {
+pub(super) fn bearer<K: SecretKind, U: ReadBy>(tokens: &Secrets<K, U>) -> Result<Option<String>> {
     Ok(tokens.read()?.first().map(header))
 }
 
@@ -21,8 +21,8 @@ fn header(token: &Secret) -> String {
 }
 
 /// Returns the header with the API token: the configured one, or else the one in the token file beside the database.
-pub(super) fn api_token(
-    secrets: &Secrets<ApiTokenSecret>,
+pub(super) fn api_token<U: ReadBy>(
+    secrets: &Secrets<ApiTokenSecret, U>,
     database: &DatabaseArgs,
     url: &str,
 ) -> Result<Option<String>> {
@@ -47,7 +47,7 @@ pub(super) fn api_token(
 /// A running service.
 pub(super) struct ServiceClient {
     agent: ureq::Agent,
-    pub(super) url: String,
+    url: String,
     /// The header that authorizes reading.
     authorization: Option<String>,
 }
@@ -64,12 +64,17 @@ impl ServiceClient {
         Self { agent, url: url.trim_end_matches('/').to_owned(), authorization }
     }
 
+    /// Returns the URL of the service or of a path below it, as it may be shown.
+    pub(super) fn shown(&self, path: &str) -> String {
+        format!("{}{path}", shown_url(&self.url))
+    }
+
     pub(super) fn get(&self, path: &str) -> Result<Value> {
         let mut request = self.agent.get(format!("{}{path}", self.url));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        check_response(request.call(), 200).with_context(|| format!("GET {}{path}", self.url))
+        check_response(request.call(), 200).with_context(|| format!("GET {}", self.shown(path)))
     }
 
     /// Posts an empty body to a path of the API, and returns the answer if its status is the expected one.
@@ -84,9 +89,9 @@ impl ServiceClient {
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        let answer = request.call().with_context(|| format!("DELETE {}{path}", self.url))?;
+        let answer = request.call().with_context(|| format!("DELETE {}", self.shown(path)))?;
         let status = answer.status();
-        ensure!(status.is_success() || status == 404, "DELETE {}{path}: responded {status}", self.url);
+        ensure!(status.is_success() || status == 404, "DELETE {}: responded {status}", self.shown(path));
         Ok(())
     }
 
@@ -95,7 +100,7 @@ impl ServiceClient {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check_response(request.send(body), status).with_context(|| format!("POST {}{path}", self.url))
+        check_response(request.send(body), status).with_context(|| format!("POST {}", self.shown(path)))
     }
 }
 

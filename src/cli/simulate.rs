@@ -2,7 +2,7 @@
 //! the result.
 
 use super::args::database::DatabaseArgs;
-use super::args::secrets::{ApiTokenSecret, IngestToken, Secrets, WebhookSecret};
+use super::args::secrets::{ApiTokenSecret, ByClient, IngestToken, Secrets, WebhookSecret};
 use super::args::service_url::ServiceUrlArgs;
 use super::output::print_line;
 use super::service_client::{ServiceClient, api_token, bearer};
@@ -21,11 +21,11 @@ pub(super) struct SimulateArgs {
     #[command(flatten)]
     service: ServiceUrlArgs,
     #[command(flatten)]
-    secrets: Secrets<WebhookSecret>,
+    secrets: Secrets<WebhookSecret, ByClient>,
     #[command(flatten)]
-    ingest_tokens: Secrets<IngestToken>,
+    ingest_tokens: Secrets<IngestToken, ByClient>,
     #[command(flatten)]
-    api_tokens: Secrets<ApiTokenSecret>,
+    api_tokens: Secrets<ApiTokenSecret, ByClient>,
     #[command(flatten)]
     database: DatabaseArgs,
     /// Print the result as JSON
@@ -46,7 +46,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     ensure!(
         session["allowed"] == true,
         "{} requires another API token; pass --api-token, --api-token-file, or the service's --database",
-        service.url
+        service.shown("")
     );
     let ingest = bearer(&args.ingest_tokens)?;
     let now = Timestamp::now().unix_micros();
@@ -86,7 +86,7 @@ impl SimulatedCall<'_> {
         let Self { service, conversation_id, secret, .. } = *self;
         let ingest: Vec<_> = self.ingest.iter().map(|value| ("authorization", value.as_str())).collect();
         let say = |line: String| self.say(line);
-        say(format!("call {conversation_id} at {}", service.url));
+        say(format!("call {conversation_id} at {}", service.shown("")));
 
         say("turns sent by the agent's tool during the call:".to_owned());
         for delivery in sample_call::live_turns(conversation_id, start) {

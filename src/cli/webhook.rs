@@ -1,7 +1,7 @@
 //! The `webhook` command: shows, tests and retries the outgoing webhooks of a running service.
 
 use super::args::database::DatabaseArgs;
-use super::args::secrets::{ApiTokenSecret, Secrets};
+use super::args::secrets::{ApiTokenSecret, ByClient, Secrets};
 use super::args::service_url::ServiceUrlArgs;
 use super::output::{count, print_line};
 use super::service_client::{ServiceClient, api_token};
@@ -31,7 +31,7 @@ struct ServiceArgs {
     #[command(flatten)]
     service: ServiceUrlArgs,
     #[command(flatten)]
-    api_tokens: Secrets<ApiTokenSecret>,
+    api_tokens: Secrets<ApiTokenSecret, ByClient>,
     #[command(flatten)]
     database: DatabaseArgs,
     /// Print the result as JSON

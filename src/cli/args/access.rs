@@ -1,6 +1,6 @@
 //! Flags of `serve` that control access.
 
-use super::secrets::{ApiTokenSecret, IngestToken, SecretKind, Secrets};
+use super::secrets::{ApiTokenSecret, IngestToken, ReadBy, Secrets};
 use super::token_file;
 use super::values::{ValueError, network};
 use crate::api::auth::client::{Proxies, UserHeader};
@@ -64,8 +64,9 @@ impl AccessArgs {
     /// # Errors
     /// A token is invalid, or contradicts `--no-token`.
     pub(in crate::cli) fn settings(&self) -> Result<AccessSettings> {
+        let ingest_token = |token: &Secret| check_token(token).map(|()| token.clone());
         let settings = AccessSettings {
-            ingest_tokens: tokens(&self.ingest_tokens)?,
+            ingest_tokens: self.ingest_tokens.read_as(ingest_token)?,
             api_tokens: api_tokens(&self.api_tokens)?,
             user_header: self.user_header.clone(),
             user_role: Some(self.user_role),
@@ -80,7 +81,8 @@ impl AccessArgs {
             return Err(usage("--no-token and --user-header contradict each other; remove one of them"));
         }
         if self.no_token && !settings.api_tokens.is_empty() {
-            return Err(usage("--no-token and --api-token contradict each other; remove one of them"));
+            let names = self.api_tokens.names();
+            return Err(usage(format_args!("--no-token and {names} contradict each other; remove one of them")));
         }
         if self.no_token {
             tracing::warn!(
@@ -125,17 +127,8 @@ impl AccessArgs {
 ///
 /// # Errors
 /// A token is invalid, or has two holders.
-pub(in crate::cli) fn api_tokens(secrets: &Secrets<ApiTokenSecret>) -> Result<Vec<ApiToken>> {
-    const FLAG: &str = <ApiTokenSecret as SecretKind>::FLAG;
-    let texts = secrets.read()?;
-    let token = |(n, text)| ApiToken::parse(text).with_context(|| format!("--{FLAG}: token {}", n + 1));
-    let tokens: Vec<_> = texts.iter().enumerate().map(token).collect::<Result<_>>().or_usage()?;
-    check_holders(&tokens).with_context(|| format!("--{FLAG}")).or_usage()?;
-    Ok(tokens)
-}
-
-fn tokens<K: SecretKind>(secrets: &Secrets<K>) -> Result<Vec<Secret>> {
-    let tokens = secrets.read()?;
-    tokens.iter().try_for_each(|token| check_token(token).with_context(|| format!("--{}", K::FLAG))).or_usage()?;
+pub(in crate::cli) fn api_tokens<U: ReadBy>(secrets: &Secrets<ApiTokenSecret, U>) -> Result<Vec<ApiToken>> {
+    let tokens = secrets.read_as(ApiToken::parse)?;
+    check_holders(&tokens).with_context(|| secrets.names()).or_usage()?;
     Ok(tokens)
 }

@@ -57,18 +57,17 @@ pub(in crate::cli) struct OutgoingArgs {
 
 impl OutgoingArgs {
     pub(in crate::cli) fn settings(&self) -> Result<OutgoingSettings> {
-        let secrets = self.secrets.read()?;
-        if secrets.is_empty() && !self.webhook_url.is_empty() {
+        let keys = self.secrets.read_as(SigningKey::new)?;
+        if keys.is_empty() && !self.webhook_url.is_empty() {
             return Err(usage("--webhook-url needs --webhook-secret or --webhook-secret-file, to sign notices"));
         }
         let url = |(n, text): (usize, &String)| {
             EndpointUrl::new(text).with_context(|| format!("--webhook-url, value {}", n + 1)).or_usage()
         };
-        let keys: Result<Vec<_>, _> = secrets.iter().map(SigningKey::new).collect();
         let all = NoticeType::ABOUT_CALLS.to_vec();
         Ok(OutgoingSettings {
             urls: self.webhook_url.iter().enumerate().map(url).collect::<Result<_>>()?,
-            keys: keys.context("--webhook-secret or --webhook-secret-file").or_usage()?,
+            keys,
             types: if self.webhook_events.is_empty() { all } else { self.webhook_events.clone() },
             words: self.webhook_words,
             public_url: self.public_url.clone(),

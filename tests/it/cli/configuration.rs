@@ -1,8 +1,10 @@
 //! The configuration: which mistakes end the program for good, how variables are read, and what a start says.
 
 use crate::support::process::said;
+use crate::support::receiver::WEBHOOK_SECRET;
 use crate::support::service::{Service, binary, wait_for};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::process::Command;
 
 const SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
@@ -47,10 +49,86 @@ fn a_mistake_of_configuration_exits_with_2_so_that_the_unit_does_not_restart_it_
 }
 
 #[test]
+fn a_bad_secret_is_told_by_the_flag_or_the_variable_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = said(&binary().args(["serve", "--help"]).output().unwrap());
+    let words = help.split_whitespace().filter(|word| word.starts_with("--") && word.ends_with("-file"));
+    let file_flags: BTreeSet<&str> = words.collect();
+    assert_eq!(file_flags.len(), 5, "{file_flags:?}");
+    let check = |command: &mut Command, name: &str, refused: &str| {
+        let out = command.output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{name}: {}", said(&out));
+        let told = said(&out);
+        let line = told.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_else(|| panic!("{told}"));
+        let rest = line.strip_prefix(name).unwrap_or_else(|| panic!("{name}: {line}"));
+        assert!(rest.starts_with([' ', ':']), "{name}: {line}");
+        assert!(!told.contains(refused), "{told}");
+    };
+    for file_flag in file_flags {
+        let bad: &[&str] = match file_flag {
+            "--elevenlabs-api-key-file" => &["\"sk_in_quotes\"", "sk_number_one\nsk_number_two"],
+            "--elevenlabs-secret-file" => &["sk_an_api_key", "wsec_number_one;"],
+            "--webhook-secret-file" => &["whsec_tiny_number", "wsec_number_one"],
+            _ => &["tiny_number", "'a_token_in_quotes_0123'"],
+        };
+        let flag = file_flag.strip_suffix("-file").unwrap();
+        let variable = |flag: &str| format!("TRANSCRIBE_HOOK_{}", flag[2..].to_uppercase().replace('-', "_"));
+        for text in bad {
+            let refused = text.lines().next().unwrap().trim_matches(['"', '\'', ';']);
+            std::fs::write(folder.path().join("bad.txt"), text).unwrap();
+            check(serve(&folder).args([file_flag, "bad.txt"]), file_flag, refused);
+            check(serve(&folder).env(variable(file_flag), "bad.txt"), &variable(file_flag), refused);
+            let one_line = text.replace('\n', " ");
+            check(serve(&folder).args([flag, &one_line]), flag, refused);
+            check(serve(&folder).env(variable(flag), &one_line), &variable(flag), refused);
+        }
+        check(serve(&folder).args([file_flag, "nowhere.txt"]), &format!("{file_flag} nowhere.txt"), "tiny");
+    }
+}
+
+#[test]
+fn the_secrets_in_a_url_are_in_no_message() {
+    const URL: &str = "https://anna:hidden_word@h.example/hidden_word?key=hidden_word";
+    let folder = tempfile::tempdir().unwrap();
+    for (name, more) in [
+        ("PUBLIC_URL", &[][..]),
+        ("ELEVENLABS_BASE_URL", &[]),
+        ("ALLOW_ORIGIN", &[]),
+        ("ACME_DIRECTORY", &[]),
+        ("WEBHOOK_URL", &["--webhook-secret", WEBHOOK_SECRET]),
+    ] {
+        let out = serve(&folder).args(more).env(format!("TRANSCRIBE_HOOK_{name}"), URL).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{name}: {}", said(&out));
+        assert!(!said(&out).contains("hidden_word"), "{name}: {}", said(&out));
+        let help = binary().args(["serve", "--help"]).env(format!("TRANSCRIBE_HOOK_{name}"), URL).output().unwrap();
+        assert!(help.status.success() && !said(&help).contains("hidden_word"), "{name}");
+    }
+    // Nobody listens there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}/hidden_word");
+    for args in [
+        &["healthcheck", "--url", &url][..],
+        &["simulate", "--elevenlabs-secret", SECRET, "--url", &url],
+        &["webhook", "list", "--url", &url],
+        &["doctor", "--elevenlabs-secret", SECRET, "--public-url", &url],
+        &["doctor", "--elevenlabs-api-key", "sk_0123456789abcdef", "--elevenlabs-base-url", &url],
+    ] {
+        let out = binary().args(args).current_dir(&folder).output().unwrap();
+        assert_eq!(out.status.code(), Some(1), "{args:?}: {}", said(&out));
+        assert!(!said(&out).contains("hidden_word"), "{args:?}: {}", said(&out));
+    }
+    for args in [&["healthcheck"][..], &["simulate", "--elevenlabs-secret", SECRET], &["webhook", "list"], &["token"]] {
+        let out = binary().args(args).args(["--url", URL]).current_dir(&folder).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {}", said(&out));
+        assert!(!said(&out).contains("hidden_word"), "{args:?}: {}", said(&out));
+    }
+}
+
+#[test]
 fn an_empty_variable_is_not_set_whatever_its_flag() {
     let folder = tempfile::tempdir().unwrap();
     let help = said(&binary().args(["serve", "--help"]).output().unwrap());
-    let variables: Vec<_> = help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap()).collect();
+    let variables: Vec<_> = help.split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap()).collect();
     assert!(variables.len() > 40, "{variables:?}");
     let mut command = binary();
     command.envs(variables.iter().map(|name| (name, "")));
