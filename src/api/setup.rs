@@ -54,7 +54,7 @@ impl SetupApi {
     }
 }
 
-/// What a delivery to a webhook must carry.
+/// Proof that a delivery to a webhook must carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 enum Authentication {
@@ -94,7 +94,7 @@ impl Example for RefusedDelivery {
 struct WebhookObject {
     /// Path below the address of the service.
     path: String,
-    /// What a delivery must carry.
+    /// Proof that a delivery must carry.
     authentication: Authentication,
     /// False if every delivery is refused, because no signing secret is set.
     enabled: bool,
@@ -181,6 +181,8 @@ impl Example for MissingPart {
 enum SeverityName {
     /// Nothing is wrong.
     Ok,
+    /// Not checked, because something that the check needs was not given.
+    Skipped,
     /// Something may get lost, or is not as it should be.
     Warning,
     /// Something does not work.
@@ -191,6 +193,7 @@ impl From<Severity> for SeverityName {
     fn from(severity: Severity) -> Self {
         match severity {
             Severity::Ok => Self::Ok,
+            Severity::Skipped => Self::Skipped,
             Severity::Warning => Self::Warning,
             Severity::Problem => Self::Problem,
         }
@@ -207,7 +210,7 @@ struct FindingObject {
     severity: SeverityName,
     /// The fact.
     text: String,
-    /// What to do about it; null if nothing is wrong.
+    /// Remedy; null if nothing is wrong.
     #[oai(nullable)]
     remedy: Option<String>,
     /// ElevenLabs' id of the agent that it is about; null for the workspace.
@@ -272,7 +275,7 @@ struct Setup {
     /// Time of the last automatic backup; null if there is none.
     #[oai(nullable)]
     last_backup_at: Option<DateTime>,
-    /// Age at which ended calls are erased, in seconds; null if they are kept.
+    /// Time after their last activity at which calls are erased, in seconds; null if they are kept.
     #[oai(nullable)]
     retention_seconds: Option<u64>,
     /// Age at which entries of the access log are erased, in seconds; null if nothing is logged.

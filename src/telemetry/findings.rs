@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 pub enum Severity {
     /// Nothing is wrong.
     Ok,
+    /// Not checked, because something that the check needs was not given.
+    Skipped,
     /// Something may get lost, or is not as it should be.
     Warning,
     /// Something does not work.
@@ -19,6 +21,7 @@ impl Severity {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Skipped => "skipped",
             Self::Warning => "warning",
             Self::Problem => "problem",
         }
@@ -34,7 +37,7 @@ pub struct Finding {
     pub severity: Severity,
     /// The fact.
     pub text: String,
-    /// What to do about it.
+    /// Remedy.
     pub remedy: Option<String>,
     /// ElevenLabs' agent that it is about; `None` for the workspace.
     pub agent_id: Option<String>,
@@ -44,6 +47,11 @@ impl Finding {
     /// Creates a finding that nothing is wrong.
     pub fn ok(check: &'static str, text: impl Into<String>) -> Self {
         Self { check, severity: Severity::Ok, text: text.into(), remedy: None, agent_id: None }
+    }
+
+    /// Creates a finding that something was not checked, with what to do for it.
+    pub fn skipped(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Skipped, remedy: Some(remedy.into()), ..Self::ok(check, text) }
     }
 
     /// Creates a warning with what to do.

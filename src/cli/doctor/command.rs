@@ -5,11 +5,11 @@ use super::public::PublicService;
 use crate::cli::args::access::api_tokens;
 use crate::cli::args::database::DatabaseArgs;
 use crate::cli::args::elevenlabs::ElevenLabsArgs;
-use crate::cli::args::secrets::{ApiTokenSecret, IngestToken, Secrets, WebhookSecret};
+use crate::cli::args::secrets::{ApiTokenSecret, ByDoctor, IngestToken, Secrets, WebhookSecret};
 use crate::cli::args::token_file;
 use crate::cli::args::values::base_url;
 use crate::cli::output::{count as count_of, print_line};
-use crate::cli::usage_error::{OrUsage as _, usage};
+use crate::cli::usage_error::usage;
 use crate::domain::Timestamp;
 use crate::elevenlabs::client::{Client, RetryPolicy};
 use crate::elevenlabs::workspace::{self, PostCallSettings, Workspace};
@@ -34,11 +34,11 @@ pub(in crate::cli) struct DoctorArgs {
     #[arg(long, env = "TRANSCRIBE_HOOK_PUBLIC_URL", value_name = "URL", value_parser = base_url)]
     public_url: Option<String>,
     #[command(flatten)]
-    secrets: Secrets<WebhookSecret>,
+    secrets: Secrets<WebhookSecret, ByDoctor>,
     #[command(flatten)]
-    ingest_tokens: Secrets<IngestToken>,
+    ingest_tokens: Secrets<IngestToken, ByDoctor>,
     #[command(flatten)]
-    api_tokens: Secrets<ApiTokenSecret>,
+    api_tokens: Secrets<ApiTokenSecret, ByDoctor>,
     #[command(flatten)]
     database: DatabaseArgs,
     /// Expect the event audio, as recordings are stored in this folder
@@ -66,12 +66,17 @@ const PATIENCE: RetryPolicy =
 const WEBHOOK_NAME: &str = "transcribe-hook";
 
 pub(in crate::cli) fn run(args: &DoctorArgs) -> Result<()> {
-    let client = args
-        .elevenlabs
-        .client_with(PATIENCE)?
-        .context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")
-        .or_usage()?;
-    let (mut findings, planned, done) = elevenlabs(args, &client)?;
+    let (mut findings, planned, done) = match args.elevenlabs.client_with(PATIENCE)? {
+        Some(client) => elevenlabs(args, &client)?,
+        None if args.fix => {
+            return Err(usage("--fix needs an API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file"));
+        }
+        None => {
+            let remedy = "pass --elevenlabs-api-key-file with a key that may read workspace webhooks and agents";
+            let text = "ElevenLabs' settings and the clock are not checked without an API key";
+            (vec![Finding::skipped("api", text, remedy)], Vec::new(), Vec::new())
+        }
+    };
     // Read after the repair, which may have added one.
     let secrets = args.secrets.read_existing()?;
     findings.extend(machine::findings(&args.database.database, &args.secrets, secrets.is_empty()));
@@ -83,7 +88,11 @@ pub(in crate::cli) fn run(args: &DoctorArgs) -> Result<()> {
         ));
     }
     match &args.public_url {
-        None => findings.push(Finding::ok("public", "without --public-url the public address is not checked")),
+        None => findings.push(Finding::skipped(
+            "public",
+            "the public address is not checked without --public-url",
+            "pass --public-url with the URL that ElevenLabs calls",
+        )),
         Some(url) => {
             let service = PublicService::new(url, api_token(args, url)?);
             findings.extend(service.findings(secrets.first()));
@@ -173,7 +182,7 @@ fn api_token(args: &DoctorArgs, url: &str) -> Result<Option<Secret>> {
 
 fn report(args: &DoctorArgs, findings: &[Finding], planned: &[Repair], done: &[Repair]) -> Result<()> {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let (problems, warnings) = (count(Severity::Problem), count(Severity::Warning));
+    let (problems, warnings, skipped) = (count(Severity::Problem), count(Severity::Warning), count(Severity::Skipped));
     if args.json {
         let listed: Vec<_> = findings
             .iter()
@@ -202,7 +211,12 @@ fn report(args: &DoctorArgs, findings: &[Finding], planned: &[Repair], done: &[R
         for repair in planned {
             print_line(format_args!("would    {repair} (add --yes)"))?;
         }
-        print_line(format_args!("{}, {}", count_of(problems, "problem"), count_of(warnings, "warning")))?;
+        print_line(format_args!(
+            "{}, {}, {} skipped",
+            count_of(problems, "problem"),
+            count_of(warnings, "warning"),
+            count_of(skipped, "check")
+        ))?;
     }
     if problems == 0 { Ok(()) } else { bail!("{} found", count_of(problems, "problem")) }
 }

@@ -1,6 +1,6 @@
-//! What `doctor` finds on this machine: the signing secret, the disk, and who may read the files.
+//! Findings of `doctor` on this machine: the signing secret, the disk, and who may read the files.
 
-use crate::cli::args::secrets::{Secrets, WebhookSecret};
+use crate::cli::args::secrets::{ByDoctor, Secrets, WebhookSecret};
 use crate::sys::atomic_file;
 use crate::sys::paths::parent_dir;
 use crate::telemetry::findings::Finding;
@@ -21,7 +21,11 @@ const OTHERS: u32 = 0o007;
 const GROUP_AND_OTHERS: u32 = 0o077;
 
 /// Returns what is found on this machine.
-pub(super) fn findings(database: &Path, secrets: &Secrets<WebhookSecret>, has_no_secret: bool) -> Vec<Finding> {
+pub(super) fn findings(
+    database: &Path,
+    secrets: &Secrets<WebhookSecret, ByDoctor>,
+    has_no_secret: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(if has_no_secret {
         Finding::problem(

@@ -1,8 +1,7 @@
-//! What `doctor` finds at the public address of the service: whether signed deliveries, long bodies and live streams get
-//! through what stands before it.
+//! Findings of `doctor` at the public address of the service: whether signed deliveries, long bodies and live streams
+//! pass the proxy before it.
 
-use crate::domain::Timestamp;
-use crate::domain::is_loopback_url;
+use crate::domain::{Timestamp, is_loopback_url, shown_url};
 use crate::elevenlabs::TEST_EVENT_TYPE;
 use crate::elevenlabs::signature::{HEADER, sign};
 use crate::jobs::doctor::diagnosis::POST_CALL_PATH;
@@ -63,29 +62,33 @@ impl PublicService {
             }
         }
         findings.push(match &self.api_token {
-            None => Finding::ok("stream", "without --api-token live streams are not checked"),
+            None => Finding::skipped(
+                "stream",
+                "live streams are not checked without an API token",
+                "pass --api-token-file with a token of the service",
+            ),
             Some(token) => self.stream(token),
         });
         findings
     }
 
     fn ready(&self) -> Finding {
-        let url = format!("{}/readyz", self.url);
-        match response(agent(&self.url, TIMEOUT).get(&url).call()) {
-            Ok(Response { status: 200, is_ours: true, .. }) => Finding::ok("public", format!("{url} answers")),
+        let shown = format!("{}/readyz", shown_url(&self.url));
+        match response(agent(&self.url, TIMEOUT).get(format!("{}/readyz", self.url)).call()) {
+            Ok(Response { status: 200, is_ours: true, .. }) => Finding::ok("public", format!("{shown} answers")),
             Ok(Response { status, is_ours: true, details }) => Finding::problem(
                 "public",
-                format!("{url} answers {status} {details}"),
+                format!("{shown} answers {status} {details}"),
                 "look at the log of the service",
             ),
             Ok(Response { status, .. }) => Finding::problem(
                 "public",
-                format!("{url} answers {status}, and not by this service"),
+                format!("{shown} answers {status}, and not by this service"),
                 "let the proxy pass all paths on to the service, and check the URL",
             ),
             Err(error) => Finding::problem(
                 "public",
-                format!("{url} is not reached: {error}"),
+                format!("{shown} is not reached: {error}"),
                 "check the name, the certificate, the firewall, and that the service runs",
             ),
         }

@@ -33,13 +33,14 @@ fn workspace(public: &str) -> Value {
             "conversation_initiation_client_data_webhook": null, "can_use_mcp_servers": true,
         },
         "agents": [
-            {"agent_id": "agent_1", "name": "Dispatch", "platform_settings": {"workspace_overrides": {"webhooks": null}}},
+            {"agent_id": "agent_1", "name": "Dispatch",
+                "platform_settings": {"workspace_overrides": {"webhooks": null}}},
             {"agent_id": "agent_2", "name": "Old", "archived": true},
         ],
     })
 }
 
-/// What a run of `doctor` needs.
+/// A run of `doctor`, with what it needs.
 struct Doctor {
     elevenlabs: FakeElevenLabs,
     folder: tempfile::TempDir,
@@ -87,6 +88,7 @@ fn wrong(report: &Value) -> Vec<(String, String)> {
     let text = |finding: &Value, field: &str| finding[field].as_str().unwrap().to_owned();
     let wrong = findings.iter().filter(|finding| finding["severity"] != "ok");
     let wrong = wrong.inspect(|finding| assert!(finding["remedy"].is_string(), "{finding}"));
+    let wrong = wrong.filter(|finding| finding["severity"] != "skipped");
     wrong.map(|finding| (text(finding, "check"), text(finding, "severity"))).collect()
 }
 
@@ -458,6 +460,44 @@ fn a_signed_delivery_a_long_one_and_a_live_stream_are_tried_at_the_public_addres
 }
 
 #[test]
+fn without_an_api_key_the_rest_is_checked_and_the_key_is_one_finding_with_its_remedy() {
+    let service = Service::start_guarded(&["--elevenlabs-secret", SECRET]);
+    let (token, url) = (service.token(), service.url(""));
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    create_database(&database);
+    let run = |flags: &[&str]| {
+        let mut doctor = binary();
+        doctor.args(["doctor", "--json", "--ingest-token", "ingest_0123456789abcdef", "--database"]).arg(&database);
+        let out = doctor.args(flags).output().unwrap();
+        (out.status.code(), serde_json::from_slice::<Value>(&out.stdout).unwrap_or_default())
+    };
+    let skipped = |report: &Value| {
+        let findings = report["findings"].as_array().unwrap().iter();
+        let skipped = findings.filter(|finding| finding["severity"] == "skipped").inspect(|finding| {
+            assert!(finding["remedy"].as_str().unwrap().contains("--"), "{finding}");
+        });
+        skipped.map(|finding| finding["check"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let whole = ["--elevenlabs-secret", SECRET, "--public-url", &url, "--api-token", &token];
+    let (code, report) = run(&whole);
+    assert_eq!((code, wrong(&report)), (Some(0), vec![]), "{report}");
+    assert_eq!((skipped(&report), &report["ok"]), (vec!["api".to_owned()], &json!(true)), "{report}");
+    for check in ["signing_secret", "disk", "public", "delivery", "body_limit", "stream"] {
+        assert_eq!(severity(&report, check), "ok", "{check}");
+    }
+    let (code, report) = run(&whole[..2]);
+    assert_eq!((code, skipped(&report)), (Some(0), vec!["api".to_owned(), "public".to_owned()]));
+    // What is wrong is found, and is the exit code.
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o604)).unwrap();
+    assert_eq!(wrong(&run(&whole).1), [("file_mode".to_owned(), "warning".to_owned())]);
+    let (code, report) = run(&["--elevenlabs-secret", "wsec_of_another_webhook", "--public-url", &url]);
+    assert_eq!((code, severity(&report, "delivery")), (Some(1), json!("problem")));
+    assert_eq!(run(&[]).0, Some(1), "without a signing secret");
+    assert_eq!(run(&[&whole[..], &["--fix"]].concat()).0, Some(2), "nothing can be mended");
+}
+
+#[test]
 fn a_service_with_an_api_key_says_what_is_wrong_at_elevenlabs() {
     let mut off = workspace(PUBLIC);
     off["webhooks"][0]["is_auto_disabled"] = json!(true);
@@ -465,7 +505,7 @@ fn a_service_with_an_api_key_says_what_is_wrong_at_elevenlabs() {
     elevenlabs.put_workspace(off);
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    // Calls that ended long ago, of which no record has come.
+    // Calls that ended long ago and have no record.
     let service = Service::start_on(&database, &[]);
     assert_eq!(service.get("/api/v1/setup").expect(200).json()["elevenlabs_check"], Value::Null);
     for n in 0..3 {
@@ -492,7 +532,7 @@ fn a_service_with_an_api_key_says_what_is_wrong_at_elevenlabs() {
             .map(|(check, severity)| (check.to_owned(), severity.to_owned()))
     );
     assert_eq!(Scrape::take(&service).get::<u64>("elevenlabs_findings{severity=\"problem\"}"), 2);
-    let logged = service.logged("warn", "watch");
+    let logged = wait_for("the lines", || Some(service.logged("warn", "watch")).filter(|lines| lines.len() >= 2));
     assert_eq!(logged.len(), 2, "{logged:?}");
     assert_eq!(logged[0]["check"], "webhook_auto_disabled");
 }
