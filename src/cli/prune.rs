@@ -13,7 +13,9 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    /// Erase calls without activity for this long, such as 90d
+    /// Erase calls whose last activity is this long ago, such as 90d
+    ///
+    /// The last activity is the end of the call, or a turn that arrived later.
     #[arg(long, env = "TRANSCRIBE_HOOK_OLDER_THAN", value_name = "DURATION", value_parser = age)]
     older_than: Duration,
     #[command(flatten)]

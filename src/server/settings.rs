@@ -43,7 +43,7 @@ pub struct Settings {
     pub post_call: PostCallSettings,
     /// Redaction of text before it is stored, and options of parsing events.
     pub parser: EventParser,
-    /// Age at which ended calls are erased; `None` keeps them forever.
+    /// Time after their last activity at which calls are erased; `None` keeps them forever.
     pub retention: Option<Duration>,
     /// Age at which entries of the access log are erased; zero logs nothing.
     pub access_log_keep: Duration,

@@ -149,8 +149,8 @@ pub trait Reads: Send + Sync + 'static {
     /// within a day.
     fn newest_arrival(&self) -> Result<Option<Timestamp>>;
 
-    /// Returns calls without activity since a time: no turn arrived, and by the senders' clocks they had not ended
-    /// later.
+    /// Returns calls whose last activity was before a time. It is the end of the call, else its last turn, or the
+    /// arrival of the last turn during the call if that is later.
     fn old_calls(&self, query: &ExpiredCallQuery) -> Result<Vec<ExpiredCall>>;
 
     /// Scans up to `limit` events with ids above `after` and returns those that arrived before `before` and belong to

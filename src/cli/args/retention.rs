@@ -11,7 +11,8 @@ use std::time::Duration;
 pub(in crate::cli) struct RetentionArgs {
     /// Erase calls this long after their last activity; default: never
     ///
-    /// Erases everything that is stored about these calls.
+    /// Erases everything that is stored about these calls. The last activity is the end of the call, or a turn that
+    /// arrived later.
     #[arg(long, env = "TRANSCRIBE_HOOK_RETENTION", value_name = "DURATION", value_parser = age)]
     retention: Option<Duration>,
     /// Keep entries of the access log for this long; 0 logs nothing

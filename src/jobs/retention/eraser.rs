@@ -6,8 +6,7 @@
 //! A call's recording is deleted first, so no recording is left without a call. Events that could not be parsed but
 //! name the call are erased with it.
 //!
-//! The age of a call counts from its last activity: see [`crate::store::Reads::old_calls`]. A call in progress expires
-//! if nothing of it has arrived for that long.
+//! A call expires some time after its last activity: see [`crate::store::Reads::old_calls`].
 
 use super::error::EraseError;
 use crate::domain::{Access, AccessAction, ConversationId, DriverId, Identity, Timestamp};
