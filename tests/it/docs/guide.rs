@@ -27,7 +27,7 @@ const ELIDED: &str = "…";
 
 /// A request of the guide and the answer below it.
 struct Example {
-    /// Where it stands, for whoever has to mend it.
+    /// Line of the request in the guide.
     line: usize,
     method: String,
     target: String,
@@ -247,6 +247,33 @@ fn every_example_of_the_guide_is_answered_as_shown() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_followed_stream_begins_and_idles_as_the_guide_shows() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let blocks = crate::support::documents::blocks(GUIDE);
+    let [(_, shown)] = &blocks.into_iter().filter(|(language, _)| language == "sse").collect::<Vec<_>>()[..] else {
+        panic!("one stream is shown")
+    };
+    let service = Service::start_with(&["--stream-heartbeat", "100ms"]);
+    service.deliver(&crate::support::turns::turn("conv_a", 1)).expect(201);
+    let mut connection = std::net::TcpStream::connect(service.address()).expect("a connection");
+    connection.set_read_timeout(Some(std::time::Duration::from_mins(1))).expect("a time-out");
+    let request = "GET /api/v1/calls/conv_a/events HTTP/1.0\r\nHost: h\r\n\r\n";
+    connection.write_all(request.as_bytes()).expect("sent");
+    let lines = BufReader::new(connection).lines().map(|line| line.expect("a line of the stream"));
+    let mut sent = lines.skip_while(|line| !line.is_empty()).skip(1);
+    for line in shown.lines() {
+        // Between the first turn and the heartbeat is the call.
+        let found = if line == ":" {
+            sent.find(|sent| sent == ":").expect("a heartbeat")
+        } else {
+            sent.next().expect("another line")
+        };
+        let beginning = line.split("\"conversation_id\"").next().unwrap_or_default();
+        assert!(found.starts_with(beginning) && found.is_empty() == line.is_empty(), "{found} instead of {line}");
     }
 }
 

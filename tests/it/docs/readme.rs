@@ -57,7 +57,7 @@ fn code_and_comment(line: &str) -> (&str, &str) {
     (code.trim().trim_end_matches(','), comment.trim_end_matches("*/").trim())
 }
 
-/// The values to which a rule of the schema restricts a column, where they are words.
+/// The values that a rule of the schema allows in a column, if they are words.
 fn allowed_values(sql: &str, column: &str) -> String {
     let rule = sql.split(&format!("({column} IN (")).nth(1).and_then(|rest| rest.split(')').next()).unwrap_or_default();
     let words: Vec<_> = rule.split(", ").filter_map(|word| word.strip_prefix('\'')?.strip_suffix('\'')).collect();
@@ -118,9 +118,12 @@ fn column_dictionary(service: &Service) -> String {
 
 /// The columns of the table of calls, with the meanings of the view's columns, or else of the table's.
 fn dictionary_of_calls_csv(service: &Service, meanings: &BTreeMap<(bool, bool, String), String>) -> String {
-    let mut text = "### `calls-csv`\n\nThe columns of `export --format calls-csv`; an empty field stands for NULL.\n\n\
+    let mut text =
+        "### `calls-csv`\n\nThe columns of `export --format calls-csv`. A value that is missing is an empty field, \
+        so pandas reads whole numbers as\nfloats, and phone numbers as numbers, unless it is told their types: see \
+        [Analysis](#analysis).\n\n\
         | column | unit | meaning | empty |\n| --- | --- | --- | --- |\n"
-        .to_owned();
+            .to_owned();
     for column in header_of_calls_csv(service) {
         let meaning = [(false, false), (true, true)]
             .into_iter()
@@ -132,6 +135,7 @@ fn dictionary_of_calls_csv(service: &Service, meanings: &BTreeMap<(bool, bool, S
             "0 or 1" => ("true or false", meaning.replace("1 if", "true if").replace("0 if", "false if")),
             unit => (unit, meaning.clone()),
         };
+        let meaning = meaning.replace("NULL", "empty");
         writeln!(text, "| `{column}` | {unit} | {meaning} | {null} |").unwrap();
     }
     text.push('\n');

@@ -18,7 +18,7 @@ impl Drop for Done<'_> {
     }
 }
 
-/// A service with three whole calls of one driver, to which turns of other calls are delivered while `work` runs.
+/// A service with three whole calls of one driver, which gets turns of other calls while `work` runs.
 fn while_turns_arrive(work: impl FnOnce(&Service, &Path, &AtomicUsize)) {
     let folder = tempfile::tempdir().unwrap();
     let secret = "wsec_0123456789abcdef0123456789abcdef";
@@ -61,15 +61,26 @@ fn the_queries_answer_in_the_real_tools_while_turns_arrive() {
         // Each has a turn that was corrected, and one about its reefer.
         assert_eq!(answers.matches("conv_simulated_").count(), 6, "{answers}");
         let python = blocks("python");
-        assert_eq!(python.len(), 2);
+        assert_eq!(python.len(), 3);
         let duckdb = output(tool("python").args(["-c", &python[0]]), folder);
         assert!(duckdb.contains("agent") && duckdb.contains("driver") && duckdb.contains("letters"), "{duckdb}");
         let all = "import duckdb; db = duckdb.connect(); \
             db.sql(\"ATTACH 'transcribe-hook.db' AS hook (TYPE sqlite, READ_ONLY)\"); \
-            print(db.sql(\"SELECT count(*), sum(agent_turns) FROM hook.call_overview WHERE driver_id = 1042\").fetchall())";
+            print(db.sql(\"SELECT count(*), sum(agent_turns) FROM hook.call_overview WHERE \
+            driver_id = 1042\").fetchall())";
         assert_eq!(output(tool("python").args(["-c", all]), folder), "[(3, 12)]\n");
         let pandas = output(tool("python").args(["-c", &python[1]]), folder);
         assert!(pandas.contains("words") && pandas.contains("pause") && pandas.contains("agent"), "{pandas}");
+        let table = binary().args(["export", "--format", "calls-csv"]).current_dir(folder).output().unwrap();
+        assert!(table.status.success(), "{table:?}");
+        std::fs::write(folder.join("calls.csv"), table.stdout).unwrap();
+        // Whole numbers with gaps and phone numbers have their types, so none became a float.
+        let check = "floats = calls.select_dtypes('float').dropna(axis=1, how='all')\n\
+            print(calls.driver_id.dropna().unique().tolist(), calls.driver_id.isna().any(), \
+            calls.driver_phone_number.dropna().unique().tolist(), \
+            [c for c in floats if (floats[c].dropna() % 1 == 0).all()])";
+        let weeks = output(tool("python").args(["-c", &format!("{}\n{check}", python[2])]), folder);
+        assert!(weeks.contains("1042") && weeks.ends_with("[1042] True ['+15550100042'] []\n"), "{weeks}");
         let path = "/transcribe-hook/call_overview.json?driver_id=1042&_shape=array";
         let datasette = output(tool("datasette").args(["transcribe-hook.db", "--get", path]), folder);
         let calls: Value = serde_json::from_str(&datasette).unwrap();
