@@ -108,7 +108,7 @@ impl Tokens {
             .then(|| code(&Sha256::digest(presented).into(), message).finalize().into_bytes().into())
     }
 
-    /// Returns the position of the secret in the set with which [`Tokens::sign`] made the MAC `presented` of `message`.
+    /// Returns the position of the secret in the set that [`Tokens::sign`] used for the MAC `presented` of `message`.
     pub fn verify(&self, message: &[u8], presented: &[u8]) -> Option<usize> {
         self.last_match(|digest| code(digest, message).finalize().into_bytes().ct_eq(presented))
     }

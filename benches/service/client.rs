@@ -1,7 +1,7 @@
 //! The load client: one thread, one epoll, and on each of many connections one request at a time.
 //!
-//! It must cost little beside the service, with which it shares the cores: requests are ready-made, of an answer only
-//! the status and the length are read, and nothing is allocated for a request.
+//! It must cost little beside the service, because both share the cores: requests are ready-made, only status and
+//! length of an answer are read, and nothing is allocated for a request.
 
 use crate::workload::Script;
 use mio::net::TcpStream;

@@ -201,7 +201,8 @@ const FACTS: &str = "
     UPDATE calls SET
         status = iif(a BETWEEN 850 AND 974, 'failed', 'completed'),
         answered_by = CASE WHEN calls.id % 5003 = 0 THEN 'fax' WHEN a < 620 THEN 'human' WHEN a < 850 THEN 'voicemail'
-            WHEN a < 930 THEN 'no_answer' WHEN a < 960 THEN 'busy' WHEN a < 975 THEN 'failed' WHEN a < 980 THEN 'unknown'
+            WHEN a < 930 THEN 'no_answer' WHEN a < 960 THEN 'busy' WHEN a < 975 THEN 'failed' WHEN a < 980 \
+            THEN 'unknown'
             END,
         outcome = CASE WHEN a BETWEEN 850 AND 974 THEN NULL WHEN b < 550 THEN 'success' WHEN b < 780 THEN 'failure'
             WHEN b < 900 THEN 'unknown' END,
@@ -214,7 +215,8 @@ const FACTS: &str = "
         environment = iif(d * 3 % 1000 < 950, 'production', 'staging'),
         driver_id = CASE WHEN b * 3 % 1000 < 10 THEN 7 WHEN e * 7 % 1000 < 700 THEN 1 + calls.id * 31 % 5000 END,
         external_number = printf('+1555%07d', (calls.id * 7919 % 20000) * 353),
-        duration_seconds = CASE WHEN a BETWEEN 850 AND 974 THEN 0 WHEN calls.id % 20011 = 0 THEN 4000 WHEN d = 0 THEN 900
+        duration_seconds = CASE WHEN a BETWEEN 850 AND 974 THEN 0 WHEN calls.id % 20011 = 0 THEN 4000 WHEN d = 0 \
+        THEN 900
             WHEN a BETWEEN 620 AND 849 THEN 10 + d % 30 ELSE 30 + d % 370 END,
         cost = iif(a < 850, 20 + (a * 31 + b * 17 + d) % 900, NULL),
         matched = iif(e * 13 % 1000 < 880, 20, NULL), live_only = 0, added = 0, corrected = 0, repeated = 0,

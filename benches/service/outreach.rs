@@ -47,7 +47,7 @@ pub(crate) struct Outreach {
     pub(crate) lag: Lag,
     /// Calls that matched an alert, each once an alert, in all rounds.
     pub(crate) alerts_matched: u64,
-    /// Of the webhook for inbound calls, beside ingest.
+    /// Measurements of the webhook for inbound calls, beside ingest.
     pub(crate) initiation: Latency,
     pub(crate) initiations: u64,
     pub(crate) summary: Vec<Summary>,

@@ -269,9 +269,11 @@ impl Reads for NoIndex {
         is_erased(id: &ConversationId) -> store::Result<bool>;
         old_calls(query: &ExpiredCallQuery) -> store::Result<Vec<ExpiredCall>>;
         old_events(before: Timestamp, after: i64, limit: usize) -> store::Result<store::ScanPage<store::ExpiredEvent>>;
-        events_naming(calls: &HashSet<ConversationId>, after: i64) -> store::Result<store::ScanPage<store::NamingEvent>>;
+        events_naming(calls: &HashSet<ConversationId>,
+            after: i64) -> store::Result<store::ScanPage<store::NamingEvent>>;
         newest_arrival() -> store::Result<Option<Timestamp>>;
-        old_dispatches(before: Timestamp, after: Option<&ConversationId>, limit: usize) -> store::Result<Vec<ConversationId>>;
+        old_dispatches(before: Timestamp, after: Option<&ConversationId>,
+            limit: usize) -> store::Result<Vec<ConversationId>>;
         dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
         figures(filter: &CallFilter, each: &mut dyn FnMut(&CallStats<'_>)) -> store::Result<()>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;

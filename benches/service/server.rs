@@ -68,7 +68,7 @@ pub(crate) struct Server {
     started: Instant,
     /// Time from before the process was started until it listened.
     pub(crate) until_listening: Duration,
-    /// Path to which turns are sent.
+    /// Path that turns are sent to.
     pub(crate) path: &'static str,
     rows: Option<Rows>,
     _folder: TempDir,

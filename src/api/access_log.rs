@@ -17,7 +17,7 @@ pub(super) struct AccessLogApi {
     pub(super) reader: Reader,
 }
 
-/// What somebody did with calls.
+/// Action of an access.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum AccessAction {
@@ -147,9 +147,9 @@ impl AccessLogApi {
     /// List accesses
     ///
     /// Returns who read, heard, searched, exported or erased calls, newest first. An access appears within about a
-    /// second. Repeated lists, reads, searches and downloads of recordings within a minute are one access. Not logged are
-    /// statistics, lists for the role `list`, which have no words, and anything with `--no-token`. The text of a search is
-    /// never logged.
+    /// second. Repeated lists, reads, searches and downloads of recordings within a minute are one access. Not logged
+    /// are statistics, lists for the role `list`, which have no words, and anything with `--no-token`. The text of a
+    /// search is never logged.
     #[oai(path = "/access-log", method = "get", operation_id = "list_accesses")]
     async fn list_accesses(
         &self,

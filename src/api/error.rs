@@ -52,7 +52,7 @@ pub enum ApiError {
     BadRequest(ErrorCode, String),
     /// 401: the credentials or the signature are missing or invalid.
     Unauthorized {
-        /// Whether a token or a signature is required.
+        /// Requirement of a token or a signature.
         code: ErrorCode,
         /// The credential or signature that is missing or invalid.
         details: String,

@@ -18,7 +18,7 @@ use crate::store::{self, Store};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use std::sync::Arc;
 
-/// The ways in which the service notifies others.
+/// The ways of notifying others.
 #[derive(Clone)]
 pub struct Outlets {
     /// Live streams.

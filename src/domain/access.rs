@@ -97,7 +97,7 @@ impl Identity {
     }
 }
 
-/// What somebody did with calls.
+/// Action of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccessAction {
     /// Listed calls with their titles, summaries and last words.
@@ -133,7 +133,7 @@ pub struct Access {
     pub at: Timestamp,
     /// The one who accessed calls.
     pub identity: Identity,
-    /// What was done.
+    /// Action.
     pub action: AccessAction,
     /// The call; `None` if the access was not to a single call.
     pub conversation_id: Option<ConversationId>,

@@ -1,4 +1,4 @@
-//! Who answered a call, according to several sources.
+//! The one who answered a call, according to several sources.
 
 use super::stored_text::stored_as;
 use serde::{Deserialize, Serialize};

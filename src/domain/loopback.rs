@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-/// Returns true if a host, with or without a port, is this machine: `localhost`, or an address such as `127.0.0.1:8080` or
-/// `[::1]`.
+/// Returns true if a host, with or without a port, is this machine: `localhost`, or an address such as `127.0.0.1:8080`
+/// or `[::1]`.
 pub fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -3,7 +3,7 @@
 use super::redacted::{WordsUse, redact_entries, redact_text, redact_tools, remove_words, words_uses};
 use super::{CallStatus, Entry, Facts, Record, RecordKind, Speaker, Timestamp, ToolCall};
 
-/// The merged records of one call. Does not depend on the order in which they were received.
+/// The merged records of one call. Does not depend on the order of their arrival.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MergedRecord {
     /// Merged facts.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-/// Counts of durations by size, from which percentiles are read to within 1 %.
+/// Counts of durations by size, which give percentiles to within 1 %.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Percentiles {
     counts: BTreeMap<u16, u32>,
     total: u64,
 }
 
-/// Number of milliseconds up to which a duration is counted exactly.
+/// Maximum duration that is counted exactly, in milliseconds.
 const EXACT_MS: u32 = 50;
 
 /// Ratio of the durations of two neighbouring buckets.

@@ -9,7 +9,7 @@ pub struct PhoneNumber(Box<str>);
 /// Maximum length of a text that is parsed as a number, in bytes.
 const MAX_TEXT_BYTES: usize = 512;
 
-/// Minimum number of digits from which a number without a prefix includes its country code.
+/// Minimum number of digits of a number without a prefix that includes its country code.
 const MIN_INTERNATIONAL_DIGITS: usize = 11;
 
 /// Minimum number of digits of a number with a prefix such as `00`.

@@ -61,7 +61,7 @@ pub struct NumberSums {
 /// Sums over a collected value.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ValueSums {
-    /// Calls in which the value is missing.
+    /// Calls that lack the value.
     pub missing: u64,
     /// Calls by boolean or text.
     pub values: BTreeMap<Box<str>, u64>,

@@ -1,4 +1,4 @@
-//! Who said a turn.
+//! The one who said a turn.
 
 use super::stored_text::stored_as;
 use super::{Speaker, Turn};

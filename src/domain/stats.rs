@@ -113,7 +113,7 @@ pub struct Reconciliation {
     pub counts: ReconcileCounts,
 }
 
-/// A property of calls by which statistics are grouped.
+/// A property of calls that groups statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
     /// The agent.

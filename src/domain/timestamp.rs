@@ -74,7 +74,7 @@ impl Timestamp {
         if is_date { Self::parse(&format!("{text}T00:00:00Z")) } else { Self::parse(text) }
     }
 
-    /// Parses a bound from a query, in which a `+` that was not written as `%2B` has become a blank.
+    /// Parses a bound from a query, where a `+` that was not written as `%2B` has become a blank.
     ///
     /// # Errors
     /// See [`Timestamp::parse_bound`].

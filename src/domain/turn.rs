@@ -13,7 +13,8 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// which takes one byte, by U+FFFD, which takes three.
 pub const MAX_STORED_MESSAGE_BYTES: usize = 3 * MAX_MESSAGE_BYTES;
 
-/// Returns the text with U+FFFD in the place of each U+0000, which neither PostgreSQL nor most analysis tools can store.
+/// Returns the text with U+FFFD in the place of each U+0000, which neither PostgreSQL nor most analysis tools can
+/// store.
 pub fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }
 }
@@ -173,7 +174,7 @@ stored_as!(TurnKind {
 });
 
 impl TurnKind {
-    /// Returns the kind of a turn of which only the words are known.
+    /// Returns the kind of a turn if only its words are known.
     pub fn of_words(words: &str) -> Self {
         // Almost always decided by the first character.
         let is_silent = |c: char| {

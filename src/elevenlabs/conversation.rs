@@ -385,11 +385,13 @@ mod tests {
     fn facts_of_other_types_are_unknown_and_do_not_affect_others() {
         let other = json!([1, {"a": []}]);
         let record = read(&json!({
-            "agent_name": other, "environment": 5, "branch_id": other, "version_id": "v1", "tag_ids": ["a", 5, "a", "b", " "],
+            "agent_name": other, "environment": 5, "branch_id": other, "version_id": "v1", "tag_ids": ["a", 5, "a",
+                "b", " "],
             "user_message_count": 2, "agent_message_count": "1", "parent_conversation_id": "conv_parent",
             "analysis": {"sentiment_analysis": {"overall_label": "negative"}},
             "metadata": {"cost_fiat": "0.25", "queue_wait_secs": other, "phone_call": {"call_result": "no-answer",
-                "call_sid": "CA1", "agent_number": 15_550_100_001_i64}, "batch_call": {"campaign": {"campaign_id": "c1"}}},
+                "call_sid": "CA1", "agent_number": 15_550_100_001_i64},
+                    "batch_call": {"campaign": {"campaign_id": "c1"}}},
         }));
         let Facts { details, answer, counted_turns, .. } = record.facts;
         let text = |value: &Option<String>| value.clone().unwrap_or_default();

@@ -1,7 +1,8 @@
 //! Parses the conversation so far, as a webhook tool of a running call sends it from ElevenLabs' system variables.
 //!
-//! The body is `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?, call_sid?, is_text_only?}`. `history` is
-//! the value of `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or as its JSON in a string.
+//! The body is `{conversation_id, timestamp, history, agent_id?, driver_id?, user_id?, call_sid?, is_text_only?}`.
+//! `history` is the value of `system__conversation_history`: `{"entries": [{"role", "message"}, …]}`, as an object or
+//! as its JSON in a string.
 
 use super::lenient::{JsonField, Remarks};
 use super::utterance::{elements, utterance};

@@ -19,8 +19,8 @@ pub struct InitiationQuestion {
     pub conversation_id: Option<ConversationId>,
 }
 
-/// Parses a question `{caller_id, agent_id, called_number, call_sid, conversation_id?}`. Returns `None` if the body is no
-/// JSON object. A field that cannot be read is treated as missing.
+/// Parses a question `{caller_id, agent_id, called_number, call_sid, conversation_id?}`. Returns `None` if the body is
+/// no JSON object. A field that cannot be read is treated as missing.
 pub fn parse_initiation(body: &[u8]) -> Option<InitiationQuestion> {
     let (body, _) = repair::read::<Value>(body).ok()?;
     if !body.is_object() {
@@ -157,9 +157,9 @@ impl Default for InitiationVariables {
 impl InitiationVariables {
     /// Parses a file of variables: a JSON object of names and values.
     ///
-    /// A value is a text, a number, `true` or `false`, or `{"value": …, "default": …}`. A text may have placeholders such
-    /// as `{driver.name}`. A variable has its default if a placeholder's fact is not known. A text without `default` has
-    /// an empty one.
+    /// A value is a text, a number, `true` or `false`, or `{"value": …, "default": …}`. A text may have placeholders
+    /// such as `{driver.name}`. A variable has its default if a placeholder's fact is not known. A text without
+    /// `default` has an empty one.
     ///
     /// # Errors
     /// See [`VariablesError`].

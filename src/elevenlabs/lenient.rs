@@ -228,7 +228,7 @@ impl<'a> JsonField<'a> {
 
 fn rounded(number: f64) -> Option<i64> {
     let number = number.round();
-    // Largest whole number up to which every whole number is an exact float.
+    // The largest whole number that is an exact float together with all smaller ones.
     let exact = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
     (number.abs() <= exact).then_some(number as i64)

@@ -1,6 +1,6 @@
 //! Options of parsing events.
 
-/// The options with which events are parsed.
+/// The options of parsing events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EventOptions {
     /// Details of tool calls that are read.

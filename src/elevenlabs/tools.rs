@@ -25,7 +25,7 @@ const MAX_ITEMS: usize = 10 * MAX_TOOL_CALLS;
 /// Name of a tool call without a name.
 const UNNAMED: &str = "(unnamed)";
 
-/// Name of the tool by which an agent reports a voicemail.
+/// Name of the tool that reports a voicemail.
 const VOICEMAIL_TOOL: &str = "voicemail_detection";
 
 /// A reader of the tool calls of a conversation, element by element.
@@ -302,7 +302,10 @@ mod tests {
     fn results_are_joined_to_the_first_call_with_their_id() {
         let call =
             |id: &str, name: &str, args: &str| json!({"request_id": id, "tool_name": name, "params_as_json": args});
-        let result = |id: &str, name: &str, value: &str, failed: bool| json!({"request_id": id, "tool_name": name, "result_value": value, "is_error": failed, "tool_latency_secs": 0.25});
+        let result = |id: &str, name: &str, value: &str, failed: bool| {
+            json!({"request_id": id, "tool_name": name,
+            "result_value": value, "is_error": failed, "tool_latency_secs": 0.25})
+        };
         for (case, elements, wanted) in [
             (
                 "one element",
@@ -405,7 +408,10 @@ mod tests {
 
     #[test]
     fn only_a_tool_that_was_really_called_reports_a_voicemail() {
-        let call = |called: Value| json!({"tool_calls": [{"tool_name": "voicemail_detection", "tool_has_been_called": called}]});
+        let call = |called: Value| {
+            json!({"tool_calls": [{"tool_name": "voicemail_detection",
+            "tool_has_been_called": called}]})
+        };
         for (called, wanted) in
             [(json!(true), true), (json!("true"), true), (json!(false), false), (json!(null), false)]
         {

@@ -1,4 +1,4 @@
-//! Why an export failed.
+//! Errors of exports.
 
 use crate::store;
 use std::io;

@@ -43,7 +43,7 @@ impl BlockingWriter {
         self.writer.event_parser()
     }
 
-    /// Tells the reconciler that calls became due for which nobody waits.
+    /// Tells the reconciler that calls became due and nobody waits for them.
     pub fn wake_reconciler(&self) {
         self.writer.requests().wake();
     }

@@ -4,7 +4,7 @@
 use crate::store::Maintenance;
 use std::time::{Duration, Instant};
 
-/// WAL size from which a warning is logged, in bytes: four times its size without such a reader.
+/// Minimum WAL size that is warned of, in bytes: four times its size without such a reader.
 const LARGE_WAL_BYTES: u64 = 64 << 20;
 
 /// Interval of the checks.

@@ -20,7 +20,7 @@ const IDLE_PAUSE_FACTOR: u32 = 1;
 /// Pause after a failed slice.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 
-/// Backlog from which progress is logged.
+/// Minimum backlog whose progress is logged.
 const LARGE_BACKLOG_TURNS: u64 = 20_000;
 /// Interval of the progress messages.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);

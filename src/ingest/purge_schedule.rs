@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// the retry interval while a reader's snapshot blocks the purge.
 const PURGE_DELAY: Duration = Duration::from_secs(1);
 
-/// Age from which the purge blocks turns for up to [`READER_TIMEOUT`] per attempt, because overlapping readers could
+/// Age of a purge that blocks turns for up to [`READER_TIMEOUT`] per attempt, because overlapping readers could
 /// postpone it forever otherwise.
 const URGENT_AGE: Duration = Duration::from_secs(3);
 
@@ -17,7 +17,7 @@ const READER_TIMEOUT: Duration = Duration::from_millis(25);
 /// Maximum time that the purge may add to the service's stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Age from which a pending purge is reported.
+/// Minimum age of a pending purge that is reported.
 const WARN_AGE: Duration = Duration::from_secs(5);
 
 /// Interval of attempts while only the search index still contains erased words.

@@ -112,7 +112,7 @@ struct State {
     /// Ordered by the first request for each call.
     calls: VecDeque<ConversationId>,
     waiting: HashMap<ConversationId, Waiters>,
-    /// True if calls became due for which no request waits.
+    /// True if calls became due and no request waits for them.
     has_more_due: bool,
     stopping: bool,
 }
@@ -142,7 +142,7 @@ impl Requests {
         tokio::time::timeout(at_most, answer).await.ok().and_then(Result::ok).ok_or(TooLate)
     }
 
-    /// Tells the thread that calls became due for which no request waits.
+    /// Tells the thread that calls became due and no request waits for them.
     pub fn wake(&self) {
         self.state().has_more_due = true;
         self.0.changed.notify_all();
@@ -178,7 +178,8 @@ impl Requests {
         std::mem::take(&mut self.state().has_more_due)
     }
 
-    /// Sleeps until `until`, or until a request or [`Self::wake`] if `for_requests`. Returns false if the thread must end.
+    /// Sleeps until `until`, or until a request or [`Self::wake`] if `for_requests`. Returns false if the thread must
+    /// end.
     fn sleep(&self, until: Instant, for_requests: bool) -> bool {
         let mut state = self.state();
         loop {
@@ -340,7 +341,7 @@ struct ReconcilingCall {
     /// The changes to store; `None` if the call is not due, or an error.
     settlement: Result<Option<Settlement>, ReconcileError>,
     counts: Option<Counts>,
-    /// Who answered and the channel, if a new record says so.
+    /// The one who answered and the channel, if a new record says so.
     reported: Option<(Option<AnsweredBy>, Option<Channel>)>,
 }
 

@@ -39,7 +39,7 @@ const IDLE_PAUSE_FACTOR: u32 = 1;
 /// Maximum pause after a batch.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Number of due calls from which the thread waits for the reconciler.
+/// Minimum number of due calls that makes the thread wait for the reconciler.
 const MAX_DUE: usize = 128;
 
 /// Pause while the reconciler is behind.
@@ -206,7 +206,8 @@ impl Rereader {
     /// Returns the pause after a failure, which leaves out the event if it failed too often.
     fn pause_after_failure(&mut self, error: &dyn std::error::Error, event: Option<i64>) -> Duration {
         self.failures += 1;
-        tracing::warn!(event_id = event, %error, failures = self.failures, "cannot parse stored events again; retrying");
+        tracing::warn!(event_id = event, %error, failures = self.failures, "cannot parse stored events again; \
+            retrying");
         let pause = (FAILURE_PAUSE * 2_u32.saturating_pow(self.failures.min(16) - 1)).min(MAX_FAILURE_PAUSE);
         if let Some(id) = event.filter(|_| self.failures >= MAX_FAILURES) {
             (self.below, self.left_out) = (id, true);

@@ -4,8 +4,8 @@
 //! So a slow stream loses nothing and buffers nothing, and an interrupted stream resumes where it was, even after a
 //! restart.
 //!
-//! - Bytes read for one stream are cached for others with the same filter at the same position ([`Shared::segment`]). All
-//!   such streams advance from one published position to the next, so they share reads.
+//! - Bytes read for one stream are cached for others with the same filter at the same position ([`Shared::segment`]).
+//!   All such streams advance from one published position to the next, so they share reads.
 //! - A stream of one call is only woken when that call was changed ([`super::poller`]).
 //! - All reads for streams are sequential, so they use at most one read connection.
 //! - All streams together have a limited budget of the machine's time ([`super::budget`]).

@@ -89,8 +89,8 @@ impl Drop for StreamPermit {
 }
 
 impl LiveHub {
-    /// Opens a stream of the calls that match a filter: those that are running or all changes since a position, followed
-    /// by new changes.
+    /// Opens a stream of the calls that match a filter: those that are running or all changes since a position,
+    /// followed by new changes.
     ///
     /// # Errors
     /// See [`SubscribeError`].

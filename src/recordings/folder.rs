@@ -131,9 +131,9 @@ impl Recordings {
 
     /// Persists a complete file as the recording of a call. It is on disk when this returns.
     ///
-    /// A recording of the type `post_call_audio` replaces an earlier one. An unredacted one, if these are stored, replaces
-    /// any other, and only another unredacted one replaces it. Other types replace nothing, because they are not
-    /// documented. The result does not depend on the order. Returns `None` if the recording was dropped.
+    /// A recording of the type `post_call_audio` replaces an earlier one. An unredacted one, if these are stored,
+    /// replaces any other, and only another unredacted one replaces it. Other types replace nothing, because they are
+    /// not documented. The result does not depend on the order. Returns `None` if the recording was dropped.
     pub(super) fn persist(&self, file: NamedTempFile, event: &AudioEvent) -> io::Result<Option<PathBuf>> {
         let path = self.path(&event.conversation_id);
         let named = event.event_type.as_deref().unwrap_or_default().to_ascii_lowercase();

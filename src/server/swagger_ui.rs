@@ -9,8 +9,8 @@ use poem::{Endpoint, Request, Response};
 use std::sync::LazyLock;
 
 /// Content security policy: inline scripts and styles, requests to this service only.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Swagger UI, compressed with gzip to a quarter of its size. The page loads the OpenAPI document from the service.
 ///

@@ -1,4 +1,4 @@
-//! The configured alerts, and a quick test of which of them a text may match.
+//! The configured alerts, and a quick test that finds the alerts that a text may match.
 //!
 //! Most turns match no alert. Indexing each of them, and asking the index for each alert, would take more time than
 //! storing the turns. So of each alert some words are known without which no text matches it.
@@ -32,7 +32,7 @@ enum Trigger {
     Prefix(String),
 }
 
-/// Words of which an ASCII text must contain at least one; `None` if any text may match.
+/// Words that a matching ASCII text contains at least one of; `None` if any text may match.
 type Triggers = Option<Vec<Trigger>>;
 
 impl AlertSet {
@@ -62,7 +62,7 @@ impl AlertSet {
         self.alerts.is_empty()
     }
 
-    /// Returns no candidates, to which [`Self::add_candidates`] adds.
+    /// Returns no candidates. [`Self::add_candidates`] adds some.
     pub fn no_candidates(&self) -> Candidates {
         Candidates(vec![false; self.alerts.len()])
     }

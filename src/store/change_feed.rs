@@ -111,7 +111,7 @@ pub struct ChangedCalls {
     pub calls: Vec<ConversationId>,
     /// Row ids of erased calls.
     pub erased: Vec<i64>,
-    /// The position up to which changes were read.
+    /// The position of the last change that was read.
     pub end: FeedPosition,
 }
 

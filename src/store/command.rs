@@ -57,11 +57,13 @@ macro_rules! commands {
 commands! {
     AppendTurn(turn: NewTurn) -> StoredTurn { Written::Turn(stored) => stored, }
     PutDrivers(drivers: Vec<NewDriver>) -> Counts { Written::Drivers(counts) => counts, }
-    DeleteDriver(id: DriverId) -> Completion { Written::Done => Completion::Done(()), Written::Begun => Completion::Begun, }
+    DeleteDriver(id: DriverId) -> Completion { Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun, }
     PutDispatches(dispatches: Vec<NewDispatch>) -> Counts { Written::Dispatches(counts) => counts, }
     DeleteDispatch(id: ConversationId) -> () { Written::Done => (), }
     ChangeCall(id: ConversationId, change: CallChange) -> Call { Written::Call(call) => *call, }
-    EraseCall(id: ConversationId) -> Completion { Written::Done => Completion::Done(()), Written::Begun => Completion::Begun, }
+    EraseCall(id: ConversationId) -> Completion { Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun, }
     PruneCall(id: ConversationId, before: Timestamp) -> Completion {
         Written::Done => Completion::Done(()),
         Written::Begun => Completion::Begun,

@@ -67,8 +67,8 @@ pub enum Write {
     Restore(Box<ArchiveRecord>),
     /// Restores the next slice of a long call. The number counts the turns that are already restored.
     GoOnRestoring(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
-    /// Notes turns that matched alerts, each alert once a call, and the last turn that was compared. Without a turn, alerts
-    /// are not configured.
+    /// Notes turns that matched alerts, each alert once a call, and the last turn that was compared. Without a turn,
+    /// alerts are not configured.
     NoteAlerts(Vec<AlertMatch>, Option<i64>),
     /// Makes these the endpoints of outgoing webhooks. A new one receives what is committed from now on; the deliveries
     /// to one that is left out are deleted. If there are many, one write deletes only some of them ([`Written::Begun`])
@@ -145,11 +145,11 @@ pub enum Written {
     Restored(bool),
     /// The write did its first part; the rest must follow.
     ///
-    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`super::Commands::go_on_erasing`] erases the
-    /// rest. After [`Write::DeleteDriver`] the driver still exists, with fewer calls: repeat the write. After
-    /// [`Write::SetEndpoints`] the new endpoints are set, and deliveries to others are left: repeat the write. After
-    /// [`Write::Restore`] and [`Write::GoOnRestoring`] the call is long, and the next slice must follow. An unfinished
-    /// call accepts no other writes ([`Rejection::Unfinished`]).
+    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`super::Commands::go_on_erasing`]
+    /// erases the rest. After [`Write::DeleteDriver`] the driver still exists, with fewer calls: repeat the write.
+    /// After [`Write::SetEndpoints`] the new endpoints are set, and deliveries to others are left: repeat the write.
+    /// After [`Write::Restore`] and [`Write::GoOnRestoring`] the call is long, and the next slice must follow. An
+    /// unfinished call accepts no other writes ([`Rejection::Unfinished`]).
     Begun,
     /// Result of deletes, of writes about endpoints and alerts, and of the probe.
     Done,

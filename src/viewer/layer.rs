@@ -11,7 +11,8 @@ use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Route, Route
 pub const PATHS: [&str; 2] = ["/", "/assets/{version}/{file}"];
 
 /// Content security policy: only files of this service, no inline script or style, and no text parsed as HTML.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; \
                       media-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 

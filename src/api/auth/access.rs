@@ -108,7 +108,7 @@ pub struct AccessSettings {
     pub ingest_tokens: Vec<Secret>,
     /// Tokens for reading and changing data, and named ones for sending turns. Without any, nobody may.
     pub api_tokens: Vec<ApiToken>,
-    /// Header in which a trusted proxy names the user whom it signed in.
+    /// Header that names the user whom a trusted proxy signed in.
     pub user_header: Option<UserHeader>,
     /// Role of the users that the header names.
     pub user_role: Option<Role>,
@@ -172,7 +172,7 @@ impl Access {
         Self(inner, log)
     }
 
-    /// Returns the log in which accesses are noted.
+    /// Returns the log of accesses.
     pub(in crate::api) fn log(&self) -> AccessLog {
         self.1.clone()
     }
@@ -182,8 +182,8 @@ impl Access {
         !self.0.ingest.is_empty()
     }
 
-    /// Returns true if a delivery that was let through may be answered with data of drivers and calls, such as the summary
-    /// of the last one: an ingest token was required, or the sender may read.
+    /// Returns true if a delivery that was let through may be answered with data of drivers and calls, such as the
+    /// summary of the last one: an ingest token was required, or the sender may read.
     pub(in crate::api) fn may_be_told(&self, request: &Request) -> bool {
         self.requires_ingest_token() || self.identify(request).is_ok_and(|granted| granted.identity.role >= Role::Read)
     }

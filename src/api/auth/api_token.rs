@@ -41,8 +41,8 @@ impl ApiToken {
             [name, role, secret] => {
                 let invalid = |part: &str, rule: &str| {
                     let text = format!(
-                        "has two colons, so it is read as NAME:ROLE:SECRET; {part} {rule} (a plain token with colons is \
-                         written NAME:manage:TOKEN)"
+                        "has two colons, so it is read as NAME:ROLE:SECRET; {part} {rule} (a plain token with colons \
+                         is written NAME:manage:TOKEN)"
                     );
                     Invalid(text.into())
                 };

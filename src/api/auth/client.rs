@@ -18,7 +18,7 @@ pub struct Client {
     pub by_proxy: bool,
 }
 
-/// The name of a header in which a proxy names the user whom it signed in.
+/// The name of the header that names the user whom a proxy signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserHeader(HeaderName);
 

@@ -30,7 +30,7 @@ pub(in crate::api) fn may_read_words(request: &Request) -> bool {
     of_request(request).is_ok_and(|identity| identity.role >= Role::Read)
 }
 
-/// Returns the identity of a request for the access log, in which nobody is noted who needs no token.
+/// Returns the identity of a request for the access log, which notes nobody who needs no token.
 pub(in crate::api) fn noted_identity(request: &Request) -> Option<Identity> {
     of_request(request).ok().filter(|identity| identity.credential != Credential::None).cloned()
 }

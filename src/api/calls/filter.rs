@@ -89,9 +89,9 @@ filter_params! {
     environment: Option<String>,
     /// Only calls with one of these tags.
     tag: Vec<String>,
-    /// Only calls in which one of these tools was called.
+    /// Only calls where one of these tools was called.
     tool: Vec<String>,
-    /// `true`: only calls in which a tool failed. `false`: only calls in which none did.
+    /// `true`: only calls with a tool that failed. `false`: only calls without one.
     tool_error: Option<bool>,
     /// Minimum duration, in seconds.
     min_seconds: Option<i64>,
@@ -208,7 +208,7 @@ fn seconds(name: &str, seconds: Option<i64>) -> Result<Option<i64>, ApiError> {
     }
 }
 
-/// The schema by which the document is searched for the argument of a handler.
+/// The schema that stands for the argument of a handler in the document.
 fn placeholder() -> MetaSchemaRef {
     MetaSchemaRef::Reference("CallFilterParams".to_owned())
 }

@@ -393,8 +393,8 @@ pub(in crate::api) struct Call {
     end_reason: Option<EndReason>,
     /// True if a tool failed in the call.
     tool_error: bool,
-    /// True if a tool transferred the call to a telephone number or to another agent. Only if a single call is requested,
-    /// or with `include=transfers`.
+    /// True if a tool transferred the call to a telephone number or to another agent. Only if a single call is
+    /// requested, or with `include=transfers`.
     #[oai(skip_serializing_if_is_none)]
     transferred: Option<bool>,
     /// Conversations that this one started as sub-agents', the first 100 by start. Only if a single call is requested.

@@ -71,7 +71,7 @@ struct Stats {
     more_results: Option<bool>,
 }
 
-/// A property of calls by which statistics are grouped.
+/// A property of calls that groups statistics.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum StatsGrouping {
@@ -139,8 +139,8 @@ struct UnreadEvents {
     ids: Vec<i64>,
     /// Number of events with parts that could not be parsed, counted up to 1000.
     remarked: u64,
-    /// Number of events from before an upgrade that are still to be parsed again, which goes on in the background. Until
-    /// it is 0, older calls may lack facts.
+    /// Number of events from before an upgrade that are still to be parsed again, which goes on in the background.
+    /// Until it is 0, older calls may lack facts.
     rereading: u64,
 }
 

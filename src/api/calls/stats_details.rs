@@ -69,7 +69,7 @@ impl Example for CriterionResults {
 pub(super) struct DataResults {
     /// Id of the value.
     name: String,
-    /// Number of calls in which it is missing.
+    /// Number of calls that lack it.
     missing: u64,
     /// Number of calls by text, `true` or `false`, the most frequent first, at most 50. Texts are cut at 64 characters.
     values: Vec<ValueCount>,

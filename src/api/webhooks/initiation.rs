@@ -75,7 +75,7 @@ impl Example for InitiationDelivery {
     }
 }
 
-/// Data with which ElevenLabs starts the call.
+/// Data that ElevenLabs starts the call with.
 #[derive(Debug, Object)]
 #[oai(example)]
 struct InitiationData {
@@ -196,8 +196,8 @@ async fn question_in(request: &Request, body: Body) -> Option<InitiationQuestion
     }
 }
 
-/// Returns the bytes of a body, or `None` if it is broken or too long. A body that is too long is received to its end all
-/// the same, because many clients read no response before.
+/// Returns the bytes of a body, or `None` if it is broken or too long. A body that is too long is received to its end
+/// all the same, because many clients read no response before.
 async fn receive(pieces: &mut (impl Stream<Item = std::io::Result<Bytes>> + Unpin)) -> Option<Vec<u8>> {
     let (mut bytes, mut is_short) = (Vec::new(), true);
     while let Some(piece) = pieces.next().await {
@@ -215,9 +215,9 @@ impl InitiationApi {
     /// Tell ElevenLabs who is calling
     ///
     /// Answers, before the first word of an inbound call, with the driver whose number calls and with all dynamic
-    /// variables of `--initiation-variables`. An unknown caller gets their defaults, and so does a request that cannot be
-    /// read or whose look-up takes too long: the response is there within a second. The call is linked with the driver
-    /// by `call_sid` when its turns or its record arrive.
+    /// variables of `--initiation-variables`. An unknown caller gets their defaults, and so does a request that cannot
+    /// be read or whose look-up takes too long: the response is there within a second. The call is linked with the
+    /// driver by `call_sid` when its turns or its record arrive.
     ///
     /// Strangers learn nothing: unless the service has an ingest token or the request has an API token that may read,
     /// every caller is unknown.

@@ -51,10 +51,10 @@ pub(in crate::cli) struct CallFilterArgs {
     /// Select only calls with this tag; repeatable
     #[arg(long, env = "TRANSCRIBE_HOOK_TAG", value_name = "ID", value_parser = name)]
     tag: Vec<String>,
-    /// Select only calls in which this tool was called; repeatable
+    /// Select only calls where this tool was called; repeatable
     #[arg(long, env = "TRANSCRIBE_HOOK_TOOL", value_name = "NAME", value_parser = name)]
     tool: Vec<String>,
-    /// Select only calls in which a tool failed, or none did
+    /// Select only calls where a tool failed, or none did
     #[arg(long, env = "TRANSCRIBE_HOOK_TOOL_ERROR", value_name = "BOOL")]
     tool_error: Option<bool>,
     /// Select only calls of at least this many seconds

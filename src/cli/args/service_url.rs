@@ -41,7 +41,7 @@ impl ServiceUrlArgs {
         self.url.clone().map_or_else(|| Ok(url(self.known_address()?, self.scheme(), domain)), Ok)
     }
 
-    /// Returns the URL by which the machine itself reaches the service without a name, unless a URL was given.
+    /// Returns the URL that reaches the service from this machine without a name, unless a URL was given.
     ///
     /// # Errors
     /// The service picks its port by itself.

@@ -104,8 +104,8 @@ fn tokens(file: File, path: &Path) -> Result<Vec<ApiToken>> {
     Ok(tokens)
 }
 
-/// Creates the file. It gets its name once it is complete and on disk. If root creates it, it belongs to the owner of the
-/// database, whose service must read it.
+/// Creates the file. It gets its name once it is complete and on disk. If root creates it, it belongs to the owner of
+/// the database, whose service must read it.
 fn create(path: &Path, heir: &Metadata) -> Result<Secret> {
     let name = || format!("cannot create {}", path.display());
     let bytes = random_bytes::<32>().with_context(name)?;

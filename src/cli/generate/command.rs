@@ -79,7 +79,7 @@ enum ToolKindArg {
     History,
     /// One turn, in the words of the agent's language model
     Turn,
-    /// Who is calling, as settings for `PATCH /v1/convai/settings`
+    /// Webhook that asks who is calling, as settings for `PATCH /v1/convai/settings`
     Initiation,
 }
 

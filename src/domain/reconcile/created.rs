@@ -1,9 +1,9 @@
 //! Assignment of created turns to the entries of later records.
 //!
 //! A record after the first one may have more entries at its beginning or in its middle, so the index of an entry says
-//! little. A created turn therefore belongs to an entry only if the speaker and the words agree, as those of a live turn
-//! must. Entries without a live turn are preferred, because the other turns are superseded anyway, and turns that appear
-//! in the transcript are preferred to those that are superseded already, so that a second plan changes nothing.
+//! little. A created turn therefore belongs to an entry only if the speaker and the words agree, as those of a live
+//! turn must. Entries without a live turn are preferred, because the other turns are superseded anyway, and turns that
+//! appear in the transcript are preferred to those that are superseded already, so that a second plan changes nothing.
 
 use super::matching::{match_equal_utterances, match_utterances, repeats};
 use super::utterance::{Origin, TurnRow, Utterance, normalized};

@@ -44,7 +44,7 @@ const LIKELY_ENTRIES: usize = 8;
 /// Number of features of each of the two kinds that represent a text in look-ups of likely entries.
 const FEATURES_PER_TEXT: usize = 48;
 
-/// Number of entries with a feature from which it is too common to be useful.
+/// Minimum number of entries that makes a feature too common to be useful.
 const COMMON_FEATURE_ENTRIES: usize = 128;
 
 /// Number of buckets in a text's histogram.

@@ -23,8 +23,8 @@
 //! `driver_conflict`.
 //!
 //! A turn's row never changes its number, its live words or its sender's time. Reconciliation sets `final_text`,
-//! `record_time`, `interrupted`, `in_record`, `place`, `superseded_by`, `kind` and `metrics`. A call without a record has
-//! none of these but the kind. Only a created turn changes its words: under a signed transcript its row has that
+//! `record_time`, `interrupted`, `in_record`, `place`, `superseded_by`, `kind` and `metrics`. A call without a record
+//! has none of these but the kind. Only a created turn changes its words: under a signed transcript its row has that
 //! transcript's words, so that a redacted record also redacts what an earlier one left in the table.
 //!
 //! [`super::settle`] turns a plan into data to store, in slices that fit into one transaction ([`super::settlement`]).

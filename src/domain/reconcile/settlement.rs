@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 /// Maximum number of rows in a slice.
 const MAX_ROWS: usize = 512;
 
-/// Size of a slice's words from which nothing is added to it, in bytes.
+/// Size of a slice's words that ends the slice, in bytes.
 const MAX_TEXT_BYTES: usize = 512 * 1024;
 
 /// The state of a call that a plan is based on.
@@ -285,7 +285,7 @@ impl Settlement {
         self.whole.as_ref().map_or(0, |whole| whole.uncompared)
     }
 
-    /// Returns who answered and by which channel, as far as known.
+    /// Returns who answered and the channel, as far as known.
     pub fn reached(&self) -> (Option<AnsweredBy>, Option<Channel>) {
         let Some(whole) = &self.whole else { return (None, None) };
         let answered_by = whole.answer.as_ref().and_then(|answer| answer.by);

@@ -1,4 +1,4 @@
-//! What a plan compares: stored turns, and utterances in the records of a call.
+//! Inputs of a plan: stored turns, and utterances in the records of a call.
 
 use super::words::NormalizedUtterance;
 use crate::domain::{Entry, Message, Speaker, Timestamp};
@@ -8,7 +8,7 @@ use crate::domain::{Entry, Message, Speaker, Timestamp};
 pub struct TurnRow {
     /// Number of the turn in its call.
     pub sequence_number: i64,
-    /// Who spoke.
+    /// Speaker.
     pub speaker: Speaker,
     /// Stored words.
     pub text: String,

@@ -1,5 +1,5 @@
-//! Checks ElevenLabs' settings each hour while the service runs, and whether records of ended calls arrive. What is wrong
-//! is logged once, counted in the metrics, and shown by the API and the page.
+//! Checks ElevenLabs' settings each hour while the service runs, and whether records of ended calls arrive. What is
+//! wrong is logged once, counted in the metrics, and shown by the API and the page.
 
 use super::diagnosis::{Wanted, diagnose, diagnose_clock};
 use crate::domain::{CallStatus, Channel, Timestamp};
@@ -25,7 +25,7 @@ const WATCHED_MICROS: i64 = 24 * RECORD_DELAY_MICROS;
 /// Maximum number of calls that are looked at.
 const MAX_CALLS: usize = 200;
 
-/// Number of calls without a record from which it is a problem.
+/// Minimum number of calls without a record that is a problem.
 const PROBLEM_CALLS: usize = 3;
 
 /// Starts to check, immediately and then each hour.
@@ -50,8 +50,8 @@ pub fn start(client: Client, store: &Arc<dyn Store>, audio: bool) -> io::Result<
     })
 }
 
-/// Returns whether a finding is wrong and was not found by the check before. Its text may differ, because it has numbers
-/// and ages.
+/// Returns whether a finding is wrong and was not found by the check before. Its text may differ, because it has
+/// numbers and ages.
 fn is_news(finding: &Finding, known: &[Finding]) -> bool {
     let key = |finding: &Finding| (finding.check, finding.severity, finding.remedy.clone(), finding.agent_id.clone());
     finding.severity != Severity::Ok && !known.iter().any(|known| key(known) == key(finding))

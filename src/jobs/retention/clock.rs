@@ -63,7 +63,8 @@ impl WatchedClock {
     /// Checks the clock. `now` is its time at the instant `at`.
     ///
     /// # Errors
-    /// The clock is far ahead of the latest arrival, or nothing has arrived, and the clock has not run evenly for a day.
+    /// The clock is far ahead of the latest arrival, or nothing has arrived, and the clock has not run evenly for a
+    /// day.
     pub fn check(&mut self, at: Instant, now: Timestamp, newest: Option<Timestamp>) -> Result<(), ClockAhead> {
         let run = at.saturating_duration_since(self.since.0);
         let by_itself = now.unix_micros().saturating_sub(self.since.1.unix_micros());

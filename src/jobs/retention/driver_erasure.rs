@@ -52,8 +52,8 @@ impl DriverErasure {
     }
 
     /// Erases a driver with calls and dispatches on a separate thread, and notes each erased call in the access log, if
-    /// it is on, as an access of `by`. Dropping the future does not cancel it. Returns the numbers of erased items, all 0
-    /// if the driver does not exist.
+    /// it is on, as an access of `by`. Dropping the future does not cancel it. Returns the numbers of erased items, all
+    /// 0 if the driver does not exist.
     ///
     /// # Errors
     /// See [`DriverErasureError`].

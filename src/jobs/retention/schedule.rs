@@ -46,7 +46,8 @@ impl Retention {
                 if !std::mem::replace(&mut self.held, true) {
                     tracing::warn!(
                         reason = %ahead,
-                        "clock is not trusted; retention waits until a turn agrees with it or it has run evenly for a day"
+                        "clock is not trusted; retention waits until a turn agrees with it or it has run evenly for a \
+                         day"
                     );
                 }
                 return false;

@@ -30,10 +30,10 @@ pub(super) enum Phase {
 /// Number of bits that a phase needs.
 const PHASE_BITS: u32 = 3;
 
-/// Age from which a request head counts as slow, in milliseconds. A well-behaved client has sent it by then.
+/// Minimum age of a slow request head, in milliseconds. A well-behaved client has sent it by then.
 const SLOW_HEAD_MILLIS: u64 = 500;
 
-/// Age from which a request body counts as slow, in milliseconds.
+/// Minimum age of a slow request body, in milliseconds.
 const SLOW_BODY_MILLIS: u64 = 1000;
 
 /// The state of one connection, shared by its task and the table.

@@ -67,7 +67,8 @@ pub(super) fn parse_certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedK
     CertifiedKey::from_der(chain, key, &provider()).map_err(|error| bad("certificate with its key", &error))
 }
 
-/// Returns whether a connection was opened only to verify the domain. Such a connection is complete after its handshake.
+/// Returns whether a connection was opened only to verify the domain. Such a connection is complete after its
+/// handshake.
 pub(in crate::server) fn is_challenge(connection: &ServerConnection) -> bool {
     connection.alpn_protocol() == Some(CHALLENGE)
 }

@@ -24,7 +24,7 @@ const WINDOW: usize = 1000;
 /// All calls by start.
 const BY_START: &str = "calls c INDEXED BY calls_start";
 
-/// Duration in seconds from which calls are one group in the index `calls_seconds`.
+/// Minimum duration of the calls that are one group in the index `calls_seconds`, in seconds.
 const LONG_SECONDS: i64 = 600;
 
 /// Columns of `call_facets` that identify a combination, and the same of calls, in the order of the index
@@ -127,7 +127,8 @@ impl Span {
         }
     }
 
-    /// Returns the statement that reads a lane. Its parameters are those of `condition`, then those of [`Self::bounds`].
+    /// Returns the statement that reads a lane. Its parameters are those of `condition`, then those of
+    /// [`Self::bounds`].
     ///
     /// It has no parameter for the number of rows, because SQLite 3.53 compiles a statement anew for each value of a
     /// limit in an ordered query.
@@ -230,7 +231,8 @@ impl Lanes {
             let group = format!("min({KNOWN_SECONDS}, {LONG_SECONDS})");
             let of_calls = if filter.exclude_children { format!(" AND ({IS_CHILD}) = 0") } else { String::new() };
             let condition = format!(
-                "c.status = ? AND {group} IS ? AND ({KNOWN_SECONDS} BETWEEN ? AND ? OR {KNOWN_SECONDS} IS NULL){of_calls}"
+                "c.status = ? AND {group} IS ? AND ({KNOWN_SECONDS} BETWEEN ? AND ? OR {KNOWN_SECONDS} \
+                 IS NULL){of_calls}"
             );
             let sql = span.sql("calls c INDEXED BY calls_seconds", "c.call_start_time, c.id", &condition);
             return Ok(Some(Self { span, sql, lanes: of_seconds(filter) }));

@@ -1,4 +1,4 @@
-//! What ElevenLabs measured and found in calls: results of analyses, and measurements of turns.
+//! Reports of ElevenLabs on calls: results of analyses, and measurements of turns.
 //!
 //! Both are in small tables, so statistics need not read the JSON of each call. Triggers fill `call_results` from
 //! `calls.analysis`. `call_metrics` is computed with the statistics of an ended call.

@@ -36,10 +36,10 @@ macro_rules! talk {
          FROM (SELECT speaker, characters, \
                 max((julianday(lead(said_at) OVER said) - julianday(said_at)) * 86400.0, 0.0) AS gap \
                FROM (SELECT iif(t.speaker_type = 'driver' AND c.answered_by IN ('voicemail', 'fax'), 'machine', \
-                       t.speaker_type) AS speaker, length(coalesce(t.final_text, t.message_text)) AS characters, t.place, \
-                       t.timestamp, t.sequence_number, \
-                       iif(c.record_event_id IS NULL AND julianday(c.last_turn_time) - julianday(c.first_turn_time) > 1, \
-                         t.created_at, \
+                       t.speaker_type) AS speaker, length(coalesce(t.final_text, t.message_text)) AS characters, \
+                       t.place, t.timestamp, t.sequence_number, \
+                       iif(c.record_event_id IS NULL AND julianday(c.last_turn_time) - \
+                       julianday(c.first_turn_time) > 1, t.created_at, \
                          min(max(coalesce(t.record_time, t.timestamp), c.call_start_time), \
                            iif(c.status = 'in_progress', '~', ifnull(c.call_end_time, '~')))) AS said_at \
                      FROM calls c JOIN call_transcriptions t ON t.conversation_id = c.conversation_id \
@@ -91,8 +91,8 @@ pub(super) fn for_each_call(
     const COLUMNS: &str = "SELECT unixepoch(c.call_start_time), c.status, c.driver_id, \
             ifnull(c.duration_seconds, CAST(round(unixepoch(substr(c.call_end_time, 1, 19)) \
                 - unixepoch(substr(c.call_start_time, 1, 19)) \
-                + (CAST(substr(c.call_end_time, 21, 6) AS INTEGER) - CAST(substr(c.call_start_time, 21, 6) AS INTEGER)) \
-                    / 1e6) AS INTEGER)), \
+                + (CAST(substr(c.call_end_time, 21, 6) AS INTEGER) - CAST(substr(c.call_start_time, 21, \
+                6) AS INTEGER)) / 1e6) AS INTEGER)), \
             c.turn_count, c.id, f.agent_turns, f.driver_turns, f.agent_characters, f.driver_characters, \
             f.agent_seconds, f.driver_seconds, f.silence_seconds, \
             c.live_only, c.matched, c.added, c.corrected, c.repeated, \

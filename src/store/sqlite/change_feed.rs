@@ -291,8 +291,8 @@ enum Reported {
     Later,
 }
 
-/// Merges turns and changes in the order of commits. Both lists are sorted and may be truncated. Only turns that `shows`
-/// accepts are returned.
+/// Merges turns and changes in the order of commits. Both lists are sorted and may be truncated. Only turns that
+/// `shows` accepts are returned.
 fn merge(
     after: FeedPosition,
     (turns, more_turns): (Vec<Turn>, bool),

@@ -9,7 +9,8 @@ use rusqlite::{Connection, params};
 /// Time of the last activity of call `c`: its end, else its last turn, but never later than `updated_at`, and never
 /// earlier than the arrival of a live turn. Senders' clocks are not trusted, because language models invent dates: a
 /// live turn dated 2020 does not expire today. Calls that are fetched later keep their own dates.
-pub(super) const LAST_ACTIVITY: &str = "max(min(coalesce(c.call_end_time, c.last_turn_time, c.call_start_time), c.updated_at), ifnull( \
+pub(super) const LAST_ACTIVITY: &str = "max( \
+    min(coalesce(c.call_end_time, c.last_turn_time, c.call_start_time), c.updated_at), ifnull( \
     (SELECT t.created_at FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
      AND (c.status = 'in_progress' OR t.source IN ('live', 'history')) ORDER BY t.sequence_number DESC LIMIT 1), \
     iif(c.status = 'in_progress', c.created_at, '')))";

@@ -1,8 +1,8 @@
 //! Initiations: the drivers whose calls ElevenLabs announced before the first word.
 //!
-//! An initiation names a call by the telephone provider's id of it (`call_sid`). The conversation becomes known with the
-//! first turn or history that carries this id, or with ElevenLabs' record. From then on the initiation is one of the
-//! sources of the call's driver ([`super::batch::driver_match`]). [`super::new_initiations`] stores them.
+//! An initiation names a call by the telephone provider's id of it (`call_sid`). The conversation becomes known with
+//! the first turn or history that carries this id, or with ElevenLabs' record. From then on the initiation is one of
+//! the sources of the call's driver ([`super::batch::driver_match`]). [`super::new_initiations`] stores them.
 
 use super::error::Context as _;
 use super::statement::Statements as _;

@@ -1,9 +1,9 @@
 //! Outgoing webhooks: the transactional outbox, and the deliveries to each endpoint.
 //!
 //! A transaction that changes calls also stores its notices (`outgoing_events`), so nothing is sent that was not
-//! committed, and nothing that was committed is forgotten. Each endpoint has a position. A notice after the position was
-//! never tried. A notice before it was delivered, unless it is listed in `outgoing_deliveries`. A notice is deleted when
-//! all endpoints have it.
+//! committed, and nothing that was committed is forgotten. Each endpoint has a position. A notice after the position
+//! was never tried. A notice before it was delivered, unless it is listed in `outgoing_deliveries`. A notice is deleted
+//! when all endpoints have it.
 //!
 //! Without endpoints no notice is stored, and a transaction costs one query more.
 
@@ -36,7 +36,7 @@ const MAX_SLICE_ROWS: usize = 500;
 /// Position of an endpoint that is being forgotten: it holds no notice back.
 const FORGOTTEN: i64 = i64::MAX;
 
-/// Number up to which rows are counted.
+/// Maximum number of rows that are counted.
 const MAX_COUNTED: i64 = 100_000;
 
 /// Maximum number of failed deliveries in the state of an endpoint.
@@ -91,8 +91,8 @@ impl Outbox {
             .context(CONTEXT)?;
         let told: Vec<(i64, String, ConversationId)> = transaction
             .fetch_all(
-                "SELECT n.id, 'call.' || n.kind, c.conversation_id FROM call_changes n JOIN calls c ON c.id = n.call_id \
-                 WHERE n.id > ?1 AND n.kind IN ('started', 'updated', 'ended') ORDER BY n.id",
+                "SELECT n.id, 'call.' || n.kind, c.conversation_id FROM call_changes n JOIN calls c ON \
+                 c.id = n.call_id WHERE n.id > ?1 AND n.kind IN ('started', 'updated', 'ended') ORDER BY n.id",
                 [changes],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
@@ -499,8 +499,8 @@ fn times(
     let oldest = snapshot
         .fetch_one(
             "SELECT min(at) FROM (SELECT * FROM (SELECT at FROM outgoing_events WHERE id > ?2 ORDER BY id LIMIT 1) \
-             UNION ALL SELECT * FROM (SELECT o.at FROM outgoing_deliveries d JOIN outgoing_events o ON o.id = d.event_id \
-                WHERE d.endpoint = ?1 AND d.state <> 'failed' ORDER BY d.event_id LIMIT 1))",
+             UNION ALL SELECT * FROM (SELECT o.at FROM outgoing_deliveries d JOIN outgoing_events o ON \
+             o.id = d.event_id WHERE d.endpoint = ?1 AND d.state <> 'failed' ORDER BY d.event_id LIMIT 1))",
             params![endpoint, position],
             |row| row.get(0),
         )

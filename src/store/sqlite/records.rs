@@ -41,7 +41,7 @@ pub(super) fn history(connection: &Connection, id: &ConversationId) -> Result<Hi
 /// Claims of tools about a call.
 #[derive(Default)]
 pub(super) struct ToolClaims {
-    /// Who was called.
+    /// Driver who was called.
     pub(super) claims: DriverClaims,
     /// Agent that spoke.
     pub(super) agent_id: Option<String>,

@@ -13,8 +13,8 @@ use rusqlite::{Connection, Transaction, params};
 
 const CONTEXT: &str = "listing events to parse again";
 
-/// Returns the newest listed events below `before`, newest first: up to `limit` of them and up to `max_bytes` of bodies,
-/// but at least one.
+/// Returns the newest listed events below `before`, newest first: up to `limit` of them and up to `max_bytes` of
+/// bodies, but at least one.
 pub(super) fn list(connection: &Connection, before: i64, limit: usize, max_bytes: usize) -> Result<Vec<StoredEvent>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     // A row without its event, which another program may leave, is listed too, so that it is deleted.

@@ -148,8 +148,8 @@ impl<'a> Columns<'a> {
 
 /// Columns of `calls c` that [`call`] reads.
 pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_start_time, c.call_end_time, c.status, \
-    c.turn_count, c.first_turn_time, c.last_turn_time, c.driver_source, c.driver_conflict, c.duration_seconds, c.agent_id, \
-    c.user_id, c.direction, c.termination_reason, c.outcome, c.title, c.summary, c.main_language, c.cost, \
+    c.turn_count, c.first_turn_time, c.last_turn_time, c.driver_source, c.driver_conflict, c.duration_seconds, \
+    c.agent_id, c.user_id, c.direction, c.termination_reason, c.outcome, c.title, c.summary, c.main_language, c.cost, \
     c.external_number, c.batch_id, c.analysis, c.record_event_id, c.matched, c.live_only, c.added, c.corrected, \
     c.repeated, c.answered_by, c.answered_by_source, c.answered_by_conflict, c.channel, c.parent_conversation_id, \
     c.environment, c.branch_id, c.version_id, c.call_sid, c.agent_number, c.agent_name, c.cost_usd, \
@@ -163,8 +163,8 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
 /// Joins the last message `l` to calls `c`.
 ///
 /// Calls that were stored before `last_message_id` existed lack it. Their message is searched among the turns that
-/// arrived last, because no index has the spoken order. Turns that only ElevenLabs' record contains arrive last wherever
-/// they were spoken, so they widen the search, up to a limit.
+/// arrived last, because no index has the spoken order. Turns that only ElevenLabs' record contains arrive last
+/// wherever they were spoken, so they widen the search, up to a limit.
 macro_rules! join_last_message {
     () => {
         "LEFT JOIN call_transcriptions l ON l.id = ifnull(c.last_message_id, (SELECT t.id FROM call_transcriptions t \
@@ -292,8 +292,8 @@ pub(super) const TURN: &str = turn_columns!(
         AND m.answered_by IN ('voicemail', 'fax'))"
 );
 
-/// Like [`TURN`], for the turns of one call: the parameter says whether a machine answered it, which is not looked up for
-/// each turn.
+/// Like [`TURN`], for the turns of one call: the parameter says whether a machine answered it, which is not looked up
+/// for each turn.
 pub(super) const TURN_OF_CALL: &str = turn_columns!(":by_machine");
 
 /// Position of a turn that has none yet. It sorts last, so a call that is reconciled in slices is in order meanwhile.

@@ -34,8 +34,8 @@ pub(super) fn replace(transaction: &Transaction<'_>, id: &ConversationId, calls:
     for PlacedToolCall { position, after_place, call } in calls {
         transaction
             .prepare_cached(&format!(
-                "INSERT INTO tool_calls (conversation_id, {TOOL_CALL}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
-                 ?11, ?12)"
+                "INSERT INTO tool_calls (conversation_id, {TOOL_CALL}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+                 ?10, ?11, ?12)"
             ))
             .and_then(|mut insert| {
                 insert.execute(params![

@@ -168,8 +168,8 @@ metrics! {
     backup_failures_total: IntCounter = counter();
     /// Turns erased because their retention time has expired.
     pruned_turns_total: IntCounter = counter();
-    /// Entries of the access log by outcome. Entries are dropped while more wait than the queue holds, and if they cannot
-    /// be stored before the service stops.
+    /// Entries of the access log by outcome. Entries are dropped while more wait than the queue holds, and if they
+    /// cannot be stored before the service stops.
     access_log_entries_total: IntCounterVec = counter_by(&[("outcome", &["stored", "dropped"])]);
     /// 1 while retention erases nothing because the clock is far ahead of the last arrival.
     retention_held: IntGauge = gauge();

@@ -1,4 +1,4 @@
-//! Who may do what: every path of the document, and what tokens, places and proxies change about it.
+//! Permissions: every path of the document, and what tokens, places and proxies change about it.
 
 use crate::support::openapi::{Sent, filled, operations, send};
 use crate::support::service::{Service, TURNS, binary, run, wait_for};

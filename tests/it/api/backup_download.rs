@@ -16,7 +16,7 @@ fn ask(service: &Service) -> TcpStream {
     connection
 }
 
-/// The same, and reads the beginning of the answer.
+/// Asks for a backup and reads the beginning of the answer.
 fn begin(service: &Service) -> (TcpStream, String) {
     let mut connection = ask(service);
     let mut head = Vec::new();

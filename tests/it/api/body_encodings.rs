@@ -40,7 +40,8 @@ fn signed(service: &Service, headers: &[(&str, &str)], body: &[u8]) -> Answer {
 
 fn event(id: &str) -> String {
     json!({"type": "post_call_transcription", "event_timestamp": 1_790_596_855, "data": {
-        "conversation_id": id, "status": "done", "transcript": [{"role": "user", "message": "I am parked.", "time_in_call_secs": 1}],
+        "conversation_id": id, "status": "done", "transcript": [{"role": "user", "message": "I am \
+         parked.", "time_in_call_secs": 1}],
         "metadata": {"start_time_unix_secs": 1_790_596_800}}})
     .to_string()
 }

@@ -111,7 +111,8 @@ fn whatever_is_asked_every_variable_is_answered() {
     });
     std::fs::write(&file, variables.to_string()).unwrap();
     let service = with_maria(&["--initiation-variables", file.to_str().unwrap(), "--elevenlabs-secret", SECRET]);
-    let nobody = json!({"driver_id": 0, "greeting": "Hello!", "last_talk": "none", "number": "", "company": "Acme", "depots": 3});
+    let nobody = json!({"driver_id": 0, "greeting": "Hello!", "last_talk": "none", "number": "", "company": "Acme",
+        "depots": 3});
     let json_type = ("content-type", "application/json");
     let bodies: [Delivery<'_>; 11] = [
         (&[json_type], question("+15550199999", "CA1").to_string().into_bytes()),

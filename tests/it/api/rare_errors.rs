@@ -32,7 +32,7 @@ fn a_driver_that_is_deleted_while_it_is_stored_is_told_so() {
     });
 }
 
-/// Whether the process has a thread that runs a deep read.
+/// Returns whether the process has a thread that runs a deep read.
 fn reads_deeply(pid: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let mut names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
@@ -46,7 +46,8 @@ fn a_read_beyond_its_time_is_told_so() {
     let turn = |n| json!({ "role": "agent", "time_in_call_secs": n, "message": format!("{n} {words}") });
     for call in 0..2 {
         let event = json!({ "type": "post_call_transcription", "event_timestamp": 1_790_596_855, "data": {
-            "conversation_id": format!("conv_{call}"), "status": "done", "transcript": (0..9000).map(turn).collect::<Value>(),
+            "conversation_id": format!("conv_{call}"), "status": "done",
+                "transcript": (0..9000).map(turn).collect::<Value>(),
             "metadata": { "start_time_unix_secs": 1_790_596_800 } } });
         post_signed(&service, &event.to_string()).expect(200);
     }

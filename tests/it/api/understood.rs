@@ -1,4 +1,4 @@
-//! What is understood of calls and turns, as the API gives it out.
+//! The API returns what is understood of calls and turns.
 
 use crate::support::service::Service;
 use crate::support::sse::{Events, Step};

@@ -275,8 +275,8 @@ impl Attacked {
     }
 }
 
-const POISON: &str = "CREATE TRIGGER refuses BEFORE INSERT ON call_transcriptions WHEN NEW.message_text LIKE '%poison%' \
-    BEGIN SELECT RAISE(ABORT, 'refused by a rule'); END";
+const POISON: &str = "CREATE TRIGGER refuses BEFORE INSERT ON call_transcriptions WHEN NEW.message_text LIKE \
+    '%poison%' BEGIN SELECT RAISE(ABORT, 'refused by a rule'); END";
 
 fn attack(write: &Write, bytes: usize) {
     let case = format!("{} after {bytes} bytes", kind(write));

@@ -249,7 +249,8 @@ fn a_turn_that_a_trigger_of_somebody_else_drops_without_a_word_is_not_acknowledg
     service.deliver(&turn("conv_b", 1)).expect(201);
     // What deletes rows again shows, too, before long.
     change(
-        "CREATE TRIGGER theirs AFTER INSERT ON call_transcriptions BEGIN DELETE FROM call_transcriptions WHERE id = new.id; END",
+        "CREATE TRIGGER theirs AFTER INSERT ON call_transcriptions BEGIN DELETE FROM call_transcriptions WHERE \
+         id = new.id; END",
     );
     wait_for("it to show", || (service.get("/readyz").status == 503).then_some(()));
     change("DROP TRIGGER theirs");

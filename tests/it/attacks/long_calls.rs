@@ -60,12 +60,12 @@ fn a_repeat_late_in_a_call_of_an_earlier_version_is_known() {
     let key = (1_i64 << 32) | i64::from(u32::from_be_bytes(digest[..4].try_into().unwrap()));
     connection
         .execute_batch(&format!(
-            "INSERT INTO calls (conversation_id, call_start_time, turn_count, first_turn_time, last_turn_time, created_at, \
-                updated_at) VALUES ('conv_a', '{time}', 1500, '{time}', '{time}', '{time}', '{time}'); \
+            "INSERT INTO calls (conversation_id, call_start_time, turn_count, first_turn_time, last_turn_time, \
+             created_at, updated_at) VALUES ('conv_a', '{time}', 1500, '{time}', '{time}', '{time}', '{time}'); \
              WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1500) \
              INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
-                created_at, repeat_key) SELECT 'conv_a', 'agent', iif(n = 1400, '{words}', 'words ' || n), '{time}', n, \
-                '{time}', iif(n = 1400, {key}, 1 << 32 | n) FROM n"
+                created_at, repeat_key) SELECT 'conv_a', 'agent', iif(n = 1400, '{words}', 'words ' || n), '{time}', \
+                n, '{time}', iif(n = 1400, {key}, 1 << 32 | n) FROM n"
         ))
         .unwrap();
     drop(connection);

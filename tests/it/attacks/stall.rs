@@ -37,7 +37,8 @@ fn words(call: usize, n: usize) -> String {
 
 fn live(call: usize, n: usize) -> Value {
     let time = format!("2026-09-28T{:02}:{:02}:{:02}Z", 10 + n / 3600, n / 60 % 60, n % 60);
-    json!({"conversation_id": format!("conv_long_{call}"), "speaker": if n.is_multiple_of(2) { "agent" } else { "user" },
+    json!({"conversation_id": format!("conv_long_{call}"),
+        "speaker": if n.is_multiple_of(2) { "agent" } else { "user" },
         "message": words(call, n), "timestamp": time})
 }
 
@@ -119,9 +120,10 @@ fn honest_turns_are_quick_while_long_recorded_calls_are_under_constant_fire() {
     let wrong: i64 = service
         .sqlite()
         .query_row(
-            "SELECT count(*) FROM (SELECT c.live_only, c.matched, c.added, c.record_event_id, count(t.place) AS placed, \
-             max(t.place) AS last, count(DISTINCT t.place) AS places FROM calls c \
-             JOIN call_transcriptions t USING (conversation_id) WHERE c.conversation_id LIKE 'conv_long_%' GROUP BY c.id) \
+            "SELECT count(*) FROM (SELECT c.live_only, c.matched, c.added, c.record_event_id, \
+             count(t.place) AS placed, max(t.place) AS last, count(DISTINCT t.place) AS places FROM calls c \
+             JOIN call_transcriptions t USING (conversation_id) WHERE c.conversation_id LIKE 'conv_long_%' GROUP BY \
+             c.id) \
              WHERE record_event_id IS NOT NULL AND (matched <> 2000 OR added <> 0 OR placed <> live_only + matched \
              OR places <> placed OR last <> placed)",
             [],

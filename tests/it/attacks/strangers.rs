@@ -142,7 +142,8 @@ fn within_reason(service: &Service, path: &str, headers: &[(&str, &str)], body: 
 fn event(id: &str, length: usize) -> Value {
     json!({"type": "post_call_transcription", "event_timestamp": 1_790_596_855, "data": {
         "conversation_id": id, "status": "done", "metadata": {"start_time_unix_secs": 1_790_596_800},
-        "transcript": [{"role": "user", "message": "I am parked.", "time_in_call_secs": 1}], "filler": "x".repeat(length)}})
+        "transcript": [{"role": "user", "message": "I am \
+         parked.", "time_in_call_secs": 1}], "filler": "x".repeat(length)}})
 }
 
 /// All that honest clients send, once.
@@ -246,7 +247,8 @@ fn a_client_with_a_token_displaces_strangers_and_none_of_them_displaces_it() {
     let mut proved = TcpStream::connect(service.address()).unwrap();
     write!(
         proved,
-        "POST {TURNS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: {bearer}\r\n\
+        "POST {TURNS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: \
+         {bearer}\r\n\
          Content-Length: {}\r\n\r\n{most}",
         body.len()
     )

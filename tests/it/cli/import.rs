@@ -34,7 +34,7 @@ impl Folder {
         self.0.path().join("calls.db")
     }
 
-    /// What a command says, without the path of the database.
+    /// Returns what a command says, without the path of the database.
     fn said(&self, text: &str) -> String {
         text.replace(&self.database().display().to_string(), "[database]")
     }
@@ -62,7 +62,8 @@ fn csv_and_json_lines_give_the_same_drivers_and_again_nothing_changes() {
     let again = import("drivers", &csv.database(), &file, &["--json"]);
     assert_eq!(counts(&again), json!({"created": 0, "updated": 0, "unchanged": 2, "bad": 0}));
 
-    let lines = "{\"id\":1042,\"name\":\"Kowalski, Maria\",\"phone_number\":\"+15550100042\"}\n\n{\"id\":\"7\",\"name\":\"Jo\"}";
+    let lines = "{\"id\":1042,\"name\":\"Kowalski, \
+        Maria\",\"phone_number\":\"+15550100042\"}\n\n{\"id\":\"7\",\"name\":\"Jo\"}";
     let file = json_lines.file("drivers.jsonl", lines);
     assert!(import("drivers", &json_lines.database(), &file, &[]).status.success());
     let rows = |folder: &Folder| -> Vec<(i64, String, Option<String>)> {

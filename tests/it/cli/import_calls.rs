@@ -100,7 +100,8 @@ fn a_call_that_is_imported_without_its_event_keeps_what_the_event_said_when_a_tu
     apply(&store(&other), &live("user", "One more thing: the brakes squeak.", "2026-09-28T12:01:40Z"));
     let known = |database: &Path| {
         let sql = "SELECT json_array(driver_id, driver_claims, answered_by, answered_by_source, channel, call_sid, \
-            agent_number, record_complete, title, (SELECT json_group_array(json_array(position, name, purpose, result)) \
+            agent_number, record_complete, title, (SELECT json_group_array(json_array(position, name, purpose, \
+            result)) \
             FROM tool_calls t WHERE t.conversation_id = c.conversation_id)) FROM calls c WHERE conversation_id = ?1";
         open(database).query_row(sql, [CALL], |row| row.get::<_, String>(0)).unwrap()
     };

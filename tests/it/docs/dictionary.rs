@@ -1,5 +1,5 @@
-//! The dictionary of columns for analysts: units, and when a value is missing, which the schema's comments do not say for
-//! each column. Both are compared with sample calls.
+//! The dictionary of columns for analysts: units, and when a value is missing, which the schema's comments do not say
+//! for each column. Both are compared with sample calls.
 
 use crate::support::sample_calls::load_sample_calls;
 use crate::support::service::Service;

@@ -40,7 +40,7 @@ impl Client {
         Self { child, lines }
     }
 
-    /// What it has printed of this kind.
+    /// Returns what it has printed of this kind.
     fn told(&self, kind: &str) -> Vec<Value> {
         let lines = self.lines.lock().unwrap();
         lines.iter().filter(|(of, _)| of == kind).map(|(_, data)| data.clone()).collect()

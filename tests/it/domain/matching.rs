@@ -44,7 +44,7 @@ fn sentence(numbers: &mut Numbers, words: usize, of: usize) -> Vec<String> {
     (0..words).map(|_| word(numbers, of)).collect()
 }
 
-/// The same with other words at some places, one word more and one word less.
+/// Returns words with others at some places, one word more and one word less.
 fn reworded(numbers: &mut Numbers, said: &[String], of: usize) -> Vec<String> {
     let mut heard = said.to_vec();
     for heard in &mut heard {

@@ -151,7 +151,10 @@ fn growing_records() -> Vec<Write> {
     const NAMED: (&str, &str) = ("user", "I am Zebediah ok");
     const REDACTED: (&str, &str) = ("user", "I am [NAME] ok");
     let record = |at: i64, said: &[(&str, &str)]| {
-        let line = |(n, (role, message)): (i64, &(&str, &str))| json!({"role": role, "message": message, "time_in_call_secs": 5 * n});
+        let line = |(n, (role, message)): (i64, &(&str, &str))| {
+            json!({"role": role, "message": message,
+            "time_in_call_secs": 5 * n})
+        };
         let mut record = sample(0);
         record["event_timestamp"] = json!(at);
         record["data"]["transcript"] = (0..).zip(said).map(line).collect();

@@ -199,7 +199,8 @@ fn calls_that_an_older_version_stored_get_their_times_in_the_background() {
     connection
         .execute(
             "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
-             created_at, repeat_key, place) VALUES (?1, 'agent', ?2, '2026-09-28T12:00:09.000000Z', 1, ?3, 4294967296, 1)",
+             created_at, repeat_key, place) VALUES (?1, 'agent', ?2, '2026-09-28T12:00:09.000000Z', 1, ?3, 4294967296, \
+             1)",
             [CALL, FIRST, now],
         )
         .unwrap();

@@ -89,7 +89,8 @@ fn traces(said: &[(&str, &str)]) -> Value {
     let spans: Vec<_> = (0i64..)
         .zip(said)
         .map(|(n, (who, words))| {
-            json!({"name": "elevenlabs.turn", "startTimeUnixNano": ((1_790_596_800 + 5 * n) * 1_000_000_000).to_string(),
+            json!({"name": "elevenlabs.turn",
+                "startTimeUnixNano": ((1_790_596_800 + 5 * n) * 1_000_000_000).to_string(),
                 "attributes": [{"key": format!("elevenlabs.{who}.text"), "value": {"stringValue": words}}]})
         })
         .collect();
@@ -151,7 +152,8 @@ fn a_call_is_made_whole_over_http_and_a_late_turn_is_no_second_one() {
     service.put("/api/v1/drivers/7", &json!({"name": "Jo"})).expect(201);
     deliver(&service, "agent", FIRST, "2026-09-28T12:00:03Z");
     let told = json!({"conversation_id": CALL, "timestamp": "2026-09-28T12:00:10Z", "user_id": "driver_7",
-        "history": json!({"entries": [{"role": "agent", "message": FIRST}, {"role": "user", "message": PARKED}]}).to_string()});
+        "history": json!({"entries": [{"role": "agent", "message": FIRST}, {"role": "user",
+            "message": PARKED}]}).to_string()});
     for _ in 0..2 {
         let answer = service.post("/webhooks/elevenlabs/history", &told).expect(200);
         assert_eq!(answer.json(), json!({"status": "success"}));

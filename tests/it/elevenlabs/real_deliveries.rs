@@ -35,7 +35,7 @@ fn record_of(event: &Event) -> &Record {
     }
 }
 
-/// Who said what, as a record's reader understands it.
+/// Speakers and words, as a record's reader understands it.
 fn said(event: &Event) -> Vec<(Speaker, String)> {
     let entries = record_of(event).entries.iter().flatten();
     entries.map(|entry| (entry.speaker, entry.message.as_str().to_owned())).collect()
@@ -72,8 +72,10 @@ fn the_words_of_a_multi_voice_agent_are_read() {
 fn words_are_read_in_every_form_in_which_they_stand() {
     for element in [
         json!({"role": "agent", "message": "Where are you?"}),
-        json!({"role": "agent", "message": null, "multivoice_message": {"parts": [{"text": "Where "}, {"text": "are you?"}]}}),
-        json!({"role": "agent", "message": "", "multivoice_message": {"parts": [{"text": "Where are you?", "voice_label": "Joe"}]}}),
+        json!({"role": "agent", "message": null, "multivoice_message": {"parts": [{"text": "Where "}, {"text": "are \
+            you?"}]}}),
+        json!({"role": "agent", "message": "", "multivoice_message": {"parts": [{"text": "Where are \
+            you?", "voice_label": "Joe"}]}}),
         json!({"speaker": "agent", "text": "Where are you?"}),
         json!({"role": "assistant", "content": "Where are you?"}),
         json!({"role": "Assistant", "content": [{"type": "text", "text": "Where are you?"}]}),
@@ -219,7 +221,8 @@ fn a_damaged_turn_and_a_damaged_history_are_stored() {
     let history = r#"{"entries": [{"role": "user", "message": "ok \ud83d", "confidence": NaN}]}"#;
     for history in [history.to_owned(), json!(history).to_string()] {
         let body = format!(
-            "\u{FEFF}{{\"conversation_id\": \"conv_h\", \"timestamp\": \"2026-09-28T12:00:00Z\", \"n\": NaN, \"history\": {history}}}"
+            "\u{FEFF}{{\"conversation_id\": \"conv_h\", \"timestamp\": \"2026-09-28T12:00:00Z\", \"n\": \
+             NaN, \"history\": {history}}}"
         );
         service.post_raw(HISTORY, &[JSON], body.as_bytes()).expect(200);
         assert_eq!(words(&service, "conv_h"), ["ok \u{FFFD}"]);
@@ -232,7 +235,10 @@ fn a_damaged_turn_and_a_damaged_history_are_stored() {
 #[test]
 fn a_history_in_which_nothing_can_be_read_is_400_and_one_with_something_is_stored_with_a_remark() {
     let service = start();
-    let body = |entries: Value| json!({"conversation_id": "conv_h", "timestamp": "2026-09-28T12:00:00Z", "history": {"entries": entries}});
+    let body = |entries: Value| {
+        json!({"conversation_id": "conv_h", "timestamp": "2026-09-28T12:00:00Z",
+        "history": {"entries": entries}})
+    };
     for (entries, status) in [
         (json!([{"role": "narrator", "message": "Hello"}]), 400),
         (json!([{"who": "agent", "what": "Hello"}]), 400),
@@ -243,7 +249,8 @@ fn a_history_in_which_nothing_can_be_read_is_400_and_one_with_something_is_store
         assert_eq!(service.post(HISTORY, &body(entries.clone())).status, status, "{entries}");
     }
     assert_eq!(words(&service, "conv_h"), ["Yes"]);
-    let unfilled = json!({"conversation_id": "conv_h", "timestamp": "2026-09-28T12:00:00Z", "history": "{{system__conversation_history}}"});
+    let unfilled = json!({"conversation_id": "conv_h", "timestamp": "2026-09-28T12:00:00Z",
+        "history": "{{system__conversation_history}}"});
     let error = service.post(HISTORY, &unfilled).expect_error(400);
     assert!(error["details"].as_str().unwrap().contains("system__conversation_history"), "{error}");
 }
@@ -251,7 +258,10 @@ fn a_history_in_which_nothing_can_be_read_is_400_and_one_with_something_is_store
 #[test]
 fn a_placeholder_is_no_name_of_a_call_and_blanks_around_one_do_not_matter() {
     let service = start();
-    let turn = |id: &str, message: &str| json!({"conversation_id": id, "speaker": "user", "message": message, "timestamp": "2026-09-28T12:00:00Z"});
+    let turn = |id: &str, message: &str| {
+        json!({"conversation_id": id, "speaker": "user", "message": message,
+        "timestamp": "2026-09-28T12:00:00Z"})
+    };
     for id in [
         "{{system__conversation_id}}",
         " {{ conversation_id }} ",
@@ -291,12 +301,16 @@ fn a_placeholder_is_no_name_of_a_call_and_blanks_around_one_do_not_matter() {
 #[test]
 fn a_call_that_an_older_version_stored_under_a_placeholder_can_be_read_and_erased() {
     let service = start();
-    service.deliver(&json!({"conversation_id": "conv_a", "speaker": "user", "message": "x", "timestamp": "2026-09-28T12:00:00Z"})).expect(201);
+    service
+        .deliver(&json!({"conversation_id": "conv_a", "speaker": "user", "message": "x",
+        "timestamp": "2026-09-28T12:00:00Z"}))
+        .expect(201);
     let older = rusqlite::Connection::open(service.database()).unwrap();
     older
         .execute_batch(
             "PRAGMA foreign_keys = OFF; PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE; \
-             UPDATE calls SET conversation_id = '{{id}}'; UPDATE call_transcriptions SET conversation_id = '{{id}}'; COMMIT",
+             UPDATE calls SET conversation_id = '{{id}}'; UPDATE call_transcriptions SET conversation_id = '{{id}}'; \
+             COMMIT",
         )
         .unwrap();
     drop(older);
@@ -356,7 +370,8 @@ fn a_number_finds_its_driver_in_every_form_and_on_every_channel() {
         assert_eq!((&call["driver_id"], &call["driver_source"]), (&json!(7), &json!("phone_number")), "{metadata}");
         assert_ne!((&call["external_number"], &call["direction"]), (&Value::Null, &Value::Null), "{metadata}");
     }
-    let failure = json!({"type": "call_initiation_failure", "data": {"conversation_id": "conv_f", "failure_reason": "busy",
+    let failure = json!({"type": "call_initiation_failure", "data": {"conversation_id": "conv_f",
+        "failure_reason": "busy",
         "metadata": {"type": "sip", "body": {"to_number": 15_550_100_042_i64}}}});
     post_signed_bytes(&service, failure.to_string().as_bytes()).expect(200);
     assert_eq!(service.get("/api/v1/calls/conv_f").expect(200).json()["driver_id"], 7);
@@ -365,7 +380,8 @@ fn a_number_finds_its_driver_in_every_form_and_on_every_channel() {
 /// The traces of a conversation whose root span has these attributes, and its status.
 fn traces(attributes: &[(&str, Value)], code: &Value, spans: Vec<Value>) -> Value {
     let attributes: Vec<_> = attributes.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
-    let root = json!({"name": "elevenlabs.conversation", "startTimeUnixNano": "1795752000000000000", "status": {"code": code},
+    let root = json!({"name": "elevenlabs.conversation", "startTimeUnixNano": "1795752000000000000",
+        "status": {"code": code},
         "attributes": attributes});
     let spans: Vec<_> = [root].into_iter().chain(spans).collect();
     json!({"type": "post_call_transcription_otel", "event_timestamp": 1_795_752_100, "data": {"conversation_id": "c",
@@ -425,7 +441,8 @@ fn traces_say_the_same_of_a_call_as_a_record() {
 fn traces_without_words_have_those_of_the_history_also_when_it_was_cut_off() {
     const NAME: &str = "elevenlabs.dynamic_variable.system__conversation_history";
     let history = json!({"x-elevenlabs-history": true, "entries": [
-        {"role": "agent", "message": "Are you parked?"}, {"role": "user", "message": "Yes } I am."}, {"role": "agent", "message": "Good."},
+        {"role": "agent", "message": "Are you parked?"}, {"role": "user", "message": "Yes } I \
+            am."}, {"role": "agent", "message": "Good."},
     ]})
     .to_string();
     let with = |history: &str| read(&traces(&[(NAME, json!({"stringValue": history}))], &json!(1), vec![]));
@@ -556,7 +573,8 @@ fn no_damage_to_the_text_of_any_conversation_costs_its_words() {
             match form {
                 0 => json!({"role": role, "message": words, "n": "NUMBER"}),
                 1 => {
-                    json!({"role": role, "message": null, "multivoice_message": {"parts": [{"text": words}]}, "n": "NUMBER"})
+                    json!({"role": role, "message": null, "multivoice_message": {"parts": [{"text": words}]},
+                        "n": "NUMBER"})
                 }
                 2 => json!({"speaker": role, "text": words, "n": "NUMBER"}),
                 3 => json!({"role": role, "content": [{"type": "text", "text": words}], "n": "NUMBER"}),

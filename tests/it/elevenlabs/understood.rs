@@ -1,4 +1,5 @@
-//! What is understood of a call: who answered, the kind of conversation, the kinds of turns, tools, redacted copies.
+//! Facts that are understood of a call: who answered, the kind of conversation, the kinds of turns, tools, redacted
+//! copies.
 
 use crate::support::service::{Service, binary, open, sdk_python, wait_for};
 use crate::support::whole_call::{SECRET, post_signed};
@@ -10,7 +11,8 @@ use std::path::Path;
 macro_rules! fixtures {
     ($($name:ident),+ $(,)?) => {
         const FIXTURES: &[(&str, &str)] =
-            &[$((stringify!($name), include_str!(concat!("../../fixtures/elevenlabs/understood/", stringify!($name), ".json")))),+];
+            &[$((stringify!($name), include_str!(concat!("../../fixtures/elevenlabs/understood/", stringify!($name),
+                ".json")))),+];
     };
 }
 fixtures! {

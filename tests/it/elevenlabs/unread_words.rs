@@ -36,7 +36,10 @@ fn turns() -> Value {
 
 /// Traces with a span of the conversation and others, each with its name and its attributes.
 fn traces(root: &Value, spans: &[(&str, Value)]) -> Value {
-    let span = |name: &str, attributes: &Value| json!({"name": name, "parentSpanId": "1", "startTimeUnixNano": "1795752000000000000", "attributes": attributes});
+    let span = |name: &str, attributes: &Value| {
+        json!({"name": name, "parentSpanId": "1",
+        "startTimeUnixNano": "1795752000000000000", "attributes": attributes})
+    };
     let mut all = vec![json!({"name": "elevenlabs.conversation", "attributes": root})];
     all.extend(spans.iter().map(|(name, attributes)| span(name, attributes)));
     event_of(
@@ -69,12 +72,14 @@ fn words_in_a_new_field_are_remarked_although_a_known_field_is_blank_or_explains
         (json!({"role": "agent", "message": "", "original_message": WORDS, "producing_llm": "gpt 5"}), 0),
         (json!({"role": "agent", "tool_calls": [{"params_as_json": "{\"said\": \"some words\"}"}]}), 0),
         (
-            json!({"role": "agent", "multivoice_message": {"parts": [{"text": "", "voice_label": "Joe from dispatch"}]}}),
+            json!({"role": "agent", "multivoice_message": {"parts": [{"text": "", "voice_label": "Joe from \
+                dispatch"}]}}),
             0,
         ),
         (json!({"role": "agent", "message": WORDS, "new_field": {"about": "something else"}}), 1),
         (
-            json!({"role": "agent", "content": [{"type": "thinking", "thinking": "Which dock is it?"}, {"type": "text", "text": WORDS}]}),
+            json!({"role": "agent", "content": [{"type": "thinking", "thinking": "Which dock is \
+                it?"}, {"type": "text", "text": WORDS}]}),
             1,
         ),
     ] {
@@ -152,7 +157,8 @@ fn a_span_of_words_that_cannot_be_read_is_remarked_and_every_form_of_a_value_is_
     let agent = |attributes: Value| traces(&json!([]), &[("elevenlabs.recv.agent_response", attributes), user.clone()]);
     for attributes in [
         json!([{"key": "elevenlabs.agent.text", "value": {"boolValue": null, "stringValue": WORDS}}]),
-        json!([{"key": "elevenlabs.agent.text", "value": {"arrayValue": {"values": [{"stringValue": "Where are"}, {"stringValue": "you now?"}]}}}]),
+        json!([{"key": "elevenlabs.agent.text", "value": {"arrayValue": {"values": [{"stringValue": "Where \
+            are"}, {"stringValue": "you now?"}]}}}]),
         json!({"elevenlabs.agent.text": {"stringValue": WORDS}}),
         json!({"elevenlabs.agent.text": WORDS}),
     ] {
@@ -238,7 +244,10 @@ fn a_number_from_a_spreadsheet_is_the_same_driver_and_two_numbers_are_none() {
 #[test]
 fn placeholders_of_other_templates_are_no_call_and_dates_of_other_libraries_are_read() {
     let service = Service::start();
-    let turn = |id: &str, timestamp: &str| json!({"conversation_id": id, "speaker": "user", "message": "Hello", "timestamp": timestamp});
+    let turn = |id: &str, timestamp: &str| {
+        json!({"conversation_id": id, "speaker": "user", "message": "Hello",
+        "timestamp": timestamp})
+    };
     for id in [
         "{{1.conversation_id}}",
         "={{ $('Webhook').item.json.id }}",

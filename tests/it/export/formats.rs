@@ -120,7 +120,8 @@ fn a_reader_of_markdown_finds_words_and_no_layout_in_them() {
                    from html.parser import HTMLParser\n\
                    class P(HTMLParser):\n\
                    \x20def __init__(self): super().__init__(); self.tags = []; self.texts = []\n\
-                   \x20def handle_starttag(self, tag, attrs): self.tags.append(tag); self.texts += [''] if tag == 'p' else []\n\
+                   \x20def handle_starttag(self, tag, attrs): self.tags.append(tag); self.texts += [''] if tag == 'p' \
+                   else []\n\
                    \x20def handle_data(self, data):\n\
                    \x20\x20if self.texts: self.texts[-1] += data\n\
                    p = P(); p.feed(html); print(json.dumps({'tags': p.tags, 'texts': p.texts}))";

@@ -1,4 +1,4 @@
-//! What is understood of calls and turns, in exports.
+//! Exports contain what is understood of calls and turns.
 
 use crate::support::export::{export, exported};
 use crate::support::service::Service;

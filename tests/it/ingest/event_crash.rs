@@ -89,17 +89,21 @@ const HALVES: [(&str, &str); 6] = [
     ),
     (
         "a call with an event that is not there",
-        "SELECT conversation_id FROM calls WHERE record_event_id > 0 AND record_event_id NOT IN (SELECT id FROM webhook_events)",
+        "SELECT conversation_id FROM calls WHERE record_event_id > 0 AND record_event_id NOT IN (SELECT id \
+         FROM webhook_events)",
     ),
     (
         "a call whose turns are not 1, 2, 3 …",
         "SELECT c.conversation_id FROM calls c LEFT JOIN call_transcriptions t USING (conversation_id) \
-         GROUP BY c.conversation_id HAVING count(t.id) <> c.turn_count OR ifnull(max(t.sequence_number), 0) <> c.turn_count",
+         GROUP BY c.conversation_id HAVING count(t.id) <> c.turn_count OR ifnull(max(t.sequence_number), \
+         0) <> c.turn_count",
     ),
     (
         "a call whose turns and record are not brought together",
-        "SELECT c.conversation_id FROM calls c JOIN call_transcriptions t USING (conversation_id) WHERE matched IS NOT NULL \
-         AND c.id NOT IN (SELECT call_id FROM due_reconciliations) GROUP BY c.conversation_id HAVING count(t.place) <> live_only + matched + added \
+        "SELECT c.conversation_id FROM calls c JOIN call_transcriptions t USING (conversation_id) WHERE matched IS NOT \
+         NULL \
+         AND c.id NOT IN (SELECT call_id FROM due_reconciliations) GROUP BY c.conversation_id HAVING \
+         count(t.place) <> live_only + matched + added \
          OR count(t.place) + count(t.superseded_by) <> c.turn_count OR max(t.place) <> count(t.place)",
     ),
     (
@@ -257,7 +261,8 @@ fn kill_9_between_and_within_events_leaves_none_half_applied() {
         // One that was not reconciled before the kill is, once the service runs again.
         let left = number("SELECT count(*) FROM due_reconciliations");
         let whole = "SELECT count(*) FROM webhook_events e JOIN calls c USING (conversation_id) \
-            WHERE c.id NOT IN (SELECT call_id FROM due_reconciliations) AND c.status = 'completed' AND c.added = 200 AND c.turn_count = 200 AND c.record_event_id = e.id \
+            WHERE c.id NOT IN (SELECT call_id FROM due_reconciliations) AND c.status = 'completed' AND c.added = 200 \
+            AND c.turn_count = 200 AND c.record_event_id = e.id \
             AND 200 = (SELECT count(*) FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id)";
         assert_eq!(number(whole) + left, events);
         assert_eq!(number("SELECT count(*) FROM calls"), events);

@@ -92,7 +92,8 @@ fn events_that_an_older_schema_left_unreadable_are_counted_and_healed() {
     let plan: String = service
         .sqlite()
         .query_row(
-            "EXPLAIN QUERY PLAN SELECT id FROM webhook_events WHERE error IS NOT NULL AND outcome = 'unreadable' ORDER BY id",
+            "EXPLAIN QUERY PLAN SELECT id FROM webhook_events WHERE error IS NOT NULL AND outcome = 'unreadable' \
+             ORDER BY id",
             [],
             |row| row.get(3),
         )

@@ -132,7 +132,8 @@ fn a_killed_service_goes_on_with_the_events_that_are_left() {
         kills += 1;
         // Each event is listed still, or its call is due, or its call is complete.
         let lost = "SELECT count(*) FROM calls WHERE agent_id IS NULL \
-                    AND id NOT IN (SELECT event_id FROM event_rereads) AND id NOT IN (SELECT call_id FROM due_reconciliations)";
+                    AND id NOT IN (SELECT event_id FROM event_rereads) AND id NOT IN (SELECT call_id \
+                    FROM due_reconciliations)";
         assert_eq!(number(&connection, lost), 0);
     }
     let service = Service::start_on(&database, &[]);
@@ -220,8 +221,8 @@ fn events_that_cannot_be_parsed_any_more_keep_their_form_and_hold_up_nothing() {
     connection
         .execute_batch(
             "UPDATE webhook_events SET body = 'no event' WHERE id = 20; \
-             UPDATE webhook_events SET body = randomblob(3000000), outcome = 'unreadable', record = NULL WHERE id = 10; \
-             PRAGMA foreign_keys = OFF; DELETE FROM webhook_events WHERE id = 5",
+             UPDATE webhook_events SET body = randomblob(3000000), outcome = 'unreadable', record = NULL WHERE \
+             id = 10; PRAGMA foreign_keys = OFF; DELETE FROM webhook_events WHERE id = 5",
         )
         .unwrap();
     let record = "SELECT record FROM webhook_events WHERE id = 20";

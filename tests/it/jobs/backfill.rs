@@ -220,7 +220,10 @@ fn a_running_service_fetches_the_ends_of_its_calls_by_itself() {
     // Calls of these days: older ones are not waited for any more.
     let now = transcribe_hook::domain::Timestamp::now();
     let start = now.unix_micros() / 1_000_000 - 600;
-    let turn = |conversation: &str| json!({"conversation_id": conversation, "speaker": "agent", "message": "Hi Maria.", "timestamp": now.to_string()});
+    let turn = |conversation: &str| {
+        json!({"conversation_id": conversation, "speaker": "agent", "message": "Hi \
+        Maria.", "timestamp": now.to_string()})
+    };
     let mut running = over("conv_1", start);
     running["status"] = json!("in-progress");
     let elevenlabs = FakeElevenLabs::start(vec![over("conv_2", start), running], 2);

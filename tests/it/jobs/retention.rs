@@ -236,13 +236,14 @@ fn killed_while_it_prunes_it_leaves_each_call_whole_or_gone() {
         assert!(round < 100, "it is never killed in its midst");
         let halves = column(
             &database,
-            "SELECT conversation_id FROM (SELECT conversation_id FROM calls UNION SELECT conversation_id FROM webhook_events \
+            "SELECT conversation_id FROM (SELECT conversation_id FROM calls UNION SELECT conversation_id \
+             FROM webhook_events \
              UNION SELECT conversation_id FROM call_transcriptions UNION SELECT conversation_id FROM call_histories \
              UNION SELECT conversation_id FROM call_dispatches) k \
              WHERE NOT EXISTS (SELECT 1 FROM calls c WHERE c.conversation_id = k.conversation_id AND c.turn_count = \
                 (SELECT count(*) FROM call_transcriptions t WHERE t.conversation_id = k.conversation_id)) \
-             OR k.conversation_id <> 'today' AND (k.conversation_id NOT IN (SELECT conversation_id FROM webhook_events) \
-             OR k.conversation_id NOT IN (SELECT conversation_id FROM call_histories) \
+             OR k.conversation_id <> 'today' AND (k.conversation_id NOT IN (SELECT conversation_id \
+             FROM webhook_events) OR k.conversation_id NOT IN (SELECT conversation_id FROM call_histories) \
              OR k.conversation_id NOT IN (SELECT conversation_id FROM call_dispatches))",
         );
         assert_eq!(halves, Vec::<String>::new());

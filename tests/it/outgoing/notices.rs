@@ -1,4 +1,4 @@
-//! What receivers are told about calls: the types, the content, the signature, and nothing that was not asked for.
+//! Notices of calls: the types, the content, the signature, and nothing that was not asked for.
 
 use crate::support::receiver::{Receiver, Request, WEBHOOK_SECRET};
 use crate::support::service::{Service, wait_for};

@@ -58,7 +58,8 @@ fn refusals_without_a_body_or_of_a_short_one_keep_the_connection() {
     let body = turn("conv_a", 1).to_string();
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
     let chunked = format!(
-        "POST {TURNS} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+        "POST {TURNS} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: \
+         chunked\r\n\r\n\
          5\r\nhello\r\n0\r\n\r\n"
     );
     let mut stream = connect(&service);
@@ -95,7 +96,8 @@ fn a_long_body_that_nobody_wants_ends_the_connection_and_that_is_said() {
         send(
             &mut stream,
             &format!(
-                "POST {TURNS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{expects}Content-Length: {length}\r\n\r\n"
+                "POST {TURNS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{expects}Content-Length: \
+                 {length}\r\n\r\n"
             ),
         );
         let answer = read(&mut stream).unwrap();

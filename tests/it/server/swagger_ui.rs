@@ -32,7 +32,8 @@ fn the_docs_try_operations_which_a_token_given_under_authorize_opens() {
 /// Colours of the page where the system is dark, which the framework lacks.
 const STYLE: &str = "<style>
       :root { color-scheme: light dark; }
-      .back { display: inline-block; margin: 10px 20px; padding: 4px 0; font: 500 14px/1.5 system-ui, sans-serif; color: #1f4f8f; }
+      .back { display: inline-block; margin: 10px 20px; padding: 4px 0; font: 500 14px/1.5 system-ui, sans-serif; \
+      color: #1f4f8f; }
       @media (prefers-color-scheme: dark) {
         html { background: #121316; }
         .back { color: #93bdf3; }

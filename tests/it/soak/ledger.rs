@@ -46,7 +46,7 @@ impl Ledger {
         self.calls.get_mut(call).unwrap().acknowledged.push(turn);
     }
 
-    /// The same of a turn that was stored before the run.
+    /// Notes a turn that was stored before the run.
     pub fn acknowledge_old(&mut self, call: &str, turn: Turn) {
         self.old.entry(call.to_owned()).or_default().acknowledged.push(turn);
     }

@@ -17,7 +17,7 @@ struct Seen {
     newest: i64,
     /// By conversation, the last turn's place.
     places: HashMap<String, i64>,
-    /// Where to go on.
+    /// Position to continue from.
     last_event: Option<String>,
 }
 

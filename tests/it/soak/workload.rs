@@ -43,7 +43,7 @@ pub fn words(call: &str, n: usize) -> String {
     format!("Turn {n} of {call}: {}", MORE[(n + call.len()) % MORE.len()])
 }
 
-/// When a call began, in seconds since 1970; any time in the past will do.
+/// Start of a call, in seconds since 1970; any time in the past will do.
 const START: i64 = 1_790_596_800;
 
 /// A turn as the webhook takes it.

@@ -250,7 +250,7 @@ fn items(text: &str) -> Vec<String> {
     items
 }
 
-/// Whether an item declares or re-exports: an attribute, a module without a body, or a `use`.
+/// Returns whether an item declares or re-exports: an attribute, a module without a body, or a `use`.
 fn only_declares(item: &str) -> bool {
     let bare = item.strip_prefix("pub").map_or(item, |rest| match rest.strip_prefix('(') {
         Some(path) => path.split_once(')').map_or("", |(_, rest)| rest).trim_start(),

@@ -50,7 +50,7 @@ impl SmallDisk {
         self.mount_point.path().join(name)
     }
 
-    /// The same, for this process.
+    /// The path of a file on the disk, for this process.
     fn seen_from_here(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.holder.id())).join(self.path(name).strip_prefix("/").unwrap())
     }

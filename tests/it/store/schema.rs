@@ -161,7 +161,10 @@ fn the_views_show_a_call_in_one_row_and_a_transcript_in_order() {
         .unwrap();
     assert_eq!(without_driver, (None, None, 1));
     let mut select = connection
-        .prepare("SELECT sequence_number, driver_name FROM transcript WHERE conversation_id = 'conv_a' ORDER BY sequence_number")
+        .prepare(
+            "SELECT sequence_number, driver_name FROM transcript WHERE conversation_id = 'conv_a' \
+            ORDER BY sequence_number",
+        )
         .unwrap();
     let rows: Vec<(i64, String)> =
         select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();

@@ -219,8 +219,8 @@ fn before_search(folder: &Path, database: &Path, turns: u32) {
         .execute(
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2) \
              INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, sequence_number, \
-             created_at, repeat_key) SELECT 'conv_old', 'agent', iif(n = 1, 'the first word', 'a word of ' || n), ?1, n, \
-             ?1, n FROM n",
+             created_at, repeat_key) SELECT 'conv_old', 'agent', iif(n = 1, 'the first word', 'a word of ' || n), ?1, \
+             n, ?1, n FROM n",
             (time, turns),
         )
         .unwrap();

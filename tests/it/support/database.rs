@@ -115,8 +115,8 @@ pub fn with_long_call(database: &Path, id: &str, turns: u32, words: &str) {
     assert!(binary().args(["migrate", "--create", "--database"]).arg(database).status().unwrap().success());
     let connection = Connection::open(database).unwrap();
     let time = "2026-09-28T12:00:00.000000Z";
-    let call = "INSERT INTO calls (conversation_id, call_start_time, turn_count, first_turn_time, last_turn_time, created_at, \
-                updated_at) VALUES (?1, ?2, ?3, ?2, ?2, ?2, ?2)";
+    let call = "INSERT INTO calls (conversation_id, call_start_time, turn_count, first_turn_time, last_turn_time, \
+        created_at, updated_at) VALUES (?1, ?2, ?3, ?2, ?2, ?2, ?2)";
     connection.execute(call, rusqlite::params![id, time, turns]).unwrap();
     let call_id = connection.last_insert_rowid();
     connection

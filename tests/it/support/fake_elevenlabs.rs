@@ -226,7 +226,10 @@ impl State {
             let end = (from + self.page_size).min(matching.len());
             let listed: Vec<_> = matching[from..end]
                 .iter()
-                .map(|c| json!({"conversation_id": c["conversation_id"], "status": c["status"], "message_count": c["message_count"]}))
+                .map(|c| {
+                    json!({"conversation_id": c["conversation_id"], "status": c["status"],
+                    "message_count": c["message_count"]})
+                })
                 .collect();
             let more = end < matching.len();
             let next = more.then(|| format!("at/{end}"));
@@ -246,7 +249,10 @@ impl State {
             return (200, self.workspace["settings"].clone());
         }
         if path == "/v1/convai/agents" {
-            let listed = |agent: &Value| json!({"agent_id": agent["agent_id"], "name": agent["name"], "archived": agent["archived"]});
+            let listed = |agent: &Value| {
+                json!({"agent_id": agent["agent_id"], "name": agent["name"],
+                "archived": agent["archived"]})
+            };
             let from: usize = parameter("cursor").map_or(0, |cursor| cursor.parse().unwrap());
             let page: Vec<_> = agents.iter().skip(from).take(1).map(listed).collect();
             let next = (from + 1 < agents.len()).then(|| (from + 1).to_string());

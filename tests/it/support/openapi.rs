@@ -25,7 +25,7 @@ pub fn send(service: &Service, method: &str, target: &str, headers: &[(&str, &st
     send_to(&service.url(""), method, target, headers, body)
 }
 
-/// The same to whatever stands before a service; by HTTPS its certificate is not looked at.
+/// Sends text to a service or to a proxy before it; by HTTPS its certificate is not looked at.
 pub fn send_to(base: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Sent {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)

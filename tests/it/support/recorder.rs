@@ -12,7 +12,7 @@ pub(crate) struct Recorder {
     folder: TempDir,
 }
 
-/// When a sync that is to kill the process does so.
+/// Moment at which a sync that is to kill the process does so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     BeforeSync,

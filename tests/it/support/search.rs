@@ -33,8 +33,8 @@ pub fn with_index(database: &Path) -> rusqlite::Connection {
     connection
 }
 
-/// Returns the progress of the index if it belongs to the database: after which turn, up to which, and up to which
-/// change.
+/// Returns the progress of the index if it belongs to the database: the turns before and at the end of what is indexed,
+/// and the last change.
 pub fn index_state(database: &Path) -> Option<(i64, i64, i64)> {
     if !Path::new(&format!("{}.search", database.display())).is_file() {
         return None;

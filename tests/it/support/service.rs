@@ -93,7 +93,7 @@ impl Service {
         service
     }
 
-    /// The same over the given database.
+    /// Starts a guarded service over the given database.
     pub fn start_guarded_on(database: &Path, flags: &[&str]) -> Self {
         Self::launch(binary(), database, flags)
     }
@@ -344,7 +344,7 @@ fn status(pid: u32, name: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Where turns are delivered.
+/// Path of the webhook for turns.
 pub const TURNS: &str = "/webhooks/elevenlabs/transcription";
 
 /// A read-only connection to a database file.
@@ -355,7 +355,7 @@ pub fn open(database: &Path) -> rusqlite::Connection {
     connection
 }
 
-/// The status for which the guide's table lists a code of errors.
+/// The status of a code of errors in the guide's table.
 pub fn status_of_code(code: &str) -> Option<u16> {
     let guide = include_str!("../../../openapi/README.md");
     let row = guide.lines().find_map(|line| line.strip_prefix(&format!("| `{code}` | ")))?;

@@ -51,7 +51,7 @@ impl Events {
         Self::open_with(address, path, &headers)
     }
 
-    /// The same with headers.
+    /// Opens a stream with these headers, or returns the status that is answered instead; none when nobody answers.
     pub fn open_with(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, Option<u16>> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)

@@ -1,4 +1,4 @@
-//! A call of which everything is understood.
+//! A call whose facts are all understood.
 
 use crate::support::service::Service;
 use crate::support::turns::turn;

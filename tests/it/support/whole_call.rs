@@ -17,7 +17,7 @@ use transcribe_hook::store::{Store, TurnOrder, TurnQuery, Write, Written};
 pub const POST_CALL: &str = "/webhooks/elevenlabs/post-call";
 pub const SECRET: &str = "wsec_of_the_whole_call";
 
-/// When the calls of [`record`] began.
+/// Start of the calls of [`record`].
 pub const RECORD_START: i64 = 1_790_000_000;
 
 /// Returns ElevenLabs' event after a call with these words.

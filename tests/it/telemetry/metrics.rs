@@ -128,8 +128,9 @@ fn what_comes_after_a_call_is_counted_by_what_became_of_it() {
     post("no JSON").expect(200);
     service.post_raw(POST_CALL, &[JSON], b"{}").expect(401);
     post(
-        &json!({"type": "post_call_audio", "event_timestamp": 1, "data": {"conversation_id": "conv_a", "full_audio": "AAAA"}})
-            .to_string(),
+        &json!({"type": "post_call_audio", "event_timestamp": 1, "data": {"conversation_id": "conv_a",
+            "full_audio": "AAAA"}})
+        .to_string(),
     )
     .expect(200);
     let history = json!({

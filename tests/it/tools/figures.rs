@@ -1,5 +1,5 @@
-//! One meaning of each figure: sqlite3, pandas, DuckDB, the API, the table of calls and the page compute the same numbers
-//! of the same calls.
+//! One meaning of each figure: sqlite3, pandas, DuckDB, the API, the table of calls and the page compute the same
+//! numbers of the same calls.
 
 use crate::support::browser::Page;
 use crate::support::sample_calls::load_sample_calls;
@@ -21,7 +21,7 @@ const COUNTED: &str = "(environment IS NULL OR environment = 'production') AND p
 /// A duration that counts in averages.
 const SECONDS: &str = "CASE WHEN status = 'failed' AND duration_seconds = 0 THEN NULL ELSE duration_seconds END";
 
-/// Monday of the week in which a call began, in SQLite.
+/// Monday of the week of a call's start, in SQLite.
 const MONDAY: &str = "date(call_start_time, 'weekday 0', '-6 days')";
 
 /// Figures of the calls of one driver, or of unknown ones, in one week.

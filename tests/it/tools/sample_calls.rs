@@ -38,7 +38,7 @@ fn sample_calls_of_every_kind_are_stored_as_they_were_made() {
         let found = listed[call["conversation_id"].as_str().unwrap()];
         assert_eq!(found["status"], call["status"], "{call}");
         for field in ["driver_id", "duration_seconds", "outcome", "cost", "batch_id", "agent_id"] {
-            // A call of which only turns are known has no agent.
+            // A call without a record has no agent.
             // Without a duration of ElevenLabs, it is the time from start to end.
             let known = match field {
                 "agent_id" => call["record"] != "none" || call["status"] == "failed",

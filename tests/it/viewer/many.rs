@@ -13,8 +13,9 @@ const CALLS: u32 = 10_000;
 fn add_calls(service: &Service) {
     service.put("/api/v1/drivers/1042", &json!({"name": "Maria Kowalski"})).expect(201);
     service.put("/api/v1/drivers/7", &json!({"name": "يوسف حداد"})).expect(201);
-    let titles = "CASE i % 5 WHEN 0 THEN 'Reefer temperature check' WHEN 1 THEN 'تنبيه حرارة المقطورة' WHEN 2 THEN NULL \
-        WHEN 3 THEN printf('%.*c', 300, 'x') ELSE 'A title that is longer than a row of the list is wide, in words' END";
+    let titles = "CASE i % 5 WHEN 0 THEN 'Reefer temperature check' WHEN 1 THEN 'تنبيه حرارة المقطورة' \
+        WHEN 2 THEN NULL WHEN 3 THEN printf('%.*c', 300, 'x') \
+        ELSE 'A title that is longer than a row of the list is wide, in words' END";
     change(
         service,
         &format!(
@@ -25,9 +26,11 @@ fn add_calls(service: &Service) {
              SELECT printf('conv_%05d', i), at, iif(i % 9 = 0, 'failed', 'completed'), i % 40,
                 iif(i % 9 = 0 AND i % 2 = 0, 0, i % 700), CASE i % 4 WHEN 0 THEN 1042 WHEN 1 THEN 7 END,
                 iif(i % 4 = 2, '+1312555' || substr(10000 + i, -4), NULL), {titles},
-                CASE WHEN i % 9 = 0 THEN iif(i % 2, 'busy', 'no_answer') WHEN i % 7 = 0 THEN 'voicemail' ELSE 'human' END,
+                CASE WHEN i % 9 = 0 THEN iif(i % 2, 'busy', 'no_answer') WHEN i % 7 = 0 THEN 'voicemail' \
+                ELSE 'human' END,
                 CASE i % 3 WHEN 0 THEN 'failure' WHEN 1 THEN 'success' END,
-                CASE i % 11 WHEN 0 THEN 'whatsapp' WHEN 1 THEN 'web' ELSE 'phone' END, iif(i % 5, 'outbound', 'inbound'),
+                CASE i % 11 WHEN 0 THEN 'whatsapp' WHEN 1 THEN 'web' ELSE 'phone' END, \
+                iif(i % 5, 'outbound', 'inbound'),
                 'agent_' || (i % 3), iif(i % 50 = 0, 'staging', 'production'), i % 13 = 0,
                 iif(i % 9 = 0, 'the line broke off', NULL), at, at
              FROM (SELECT i, strftime('%Y-%m-%dT%H:%M:%S', 'now', '-' || (260 * i) || ' seconds') || '.000000Z' AS at

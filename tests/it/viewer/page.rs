@@ -104,7 +104,8 @@ fn a_call_is_read_as_a_conversation_with_what_the_record_made_of_it() {
         let file = format!("{CALL}.{ending}");
         page.step("exported", json!({"name": name, "file": file, "begins": begins, "holds": ["Pilot", "bump"]}));
     }
-    let row = json!({"name": "Call as a row", "file": format!("{CALL}.csv"), "begins": "conversation_id,call_start_time,",
+    let row = json!({"name": "Call as a row", "file": format!("{CALL}.csv"),
+        "begins": "conversation_id,call_start_time,",
         "holds": [format!("\n{CALL},2026-09-28T12:00:00.000000Z,"), ",Reefer temperature check,".to_owned()]});
     page.step("exported", row);
     // A recording that comes after the record is there without opening the call again.
@@ -206,7 +207,8 @@ fn statistics_are_drawn_and_stand_in_tables() {
     let talked = format!("Speaking time: agent {}, drivers {}.", share("agent"), share("driver"));
     let page = Page::open(&service.url("/?view=stats&from=2026-09-19&to=2026-09-30"), json!({}));
     let shown = json!({
-        "tiles": {"Calls": "2", "Reached": "1", "Failed": "1", "Mean length": "0:47", "Median length": "0:47", "Driver talks": share("driver"),
+        "tiles": {"Calls": "2", "Reached": "1", "Failed": "1", "Mean length": "0:47", "Median length": "0:47", "Driver \
+         talks": share("driver"),
             "Only in the record": "1", "With different text": "1", "Repeated": "1"},
         "drawings": ["Calls by day: 2 calls on 2 days, maximum 1 on 20 Sept.", answered, talked],
         "tables": [
@@ -351,8 +353,8 @@ fn the_scripts_keep_the_types_that_they_say() {
     let modules = std::fs::read_dir(root.join("src/viewer/assets")).unwrap().map(|entry| entry.unwrap().path());
     let modules: Vec<_> = modules.filter(|path| path.extension().is_some_and(|ending| ending == "js")).collect();
     assert!(modules.len() > 15, "{modules:?}");
-    let flags = "--noEmit --allowJs --checkJs --strict --noUnusedLocals --noUnusedParameters --target es2024 --module esnext \
-                 --moduleResolution bundler --lib es2024,dom,dom.iterable";
+    let flags = "--noEmit --allowJs --checkJs --strict --noUnusedLocals --noUnusedParameters --target es2024 --module \
+        esnext --moduleResolution bundler --lib es2024,dom,dom.iterable";
     let checker = root.join("target/browser/node_modules/.bin/tsc");
     let out = Command::new(checker).args(flags.split_whitespace()).args(&modules).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));

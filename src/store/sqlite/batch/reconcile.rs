@@ -225,8 +225,8 @@ fn write_answer(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, ans
     Ok(())
 }
 
-/// Returns the parent of a call, unless that would make the call its own ancestor. Of a circle of calls, the one with the
-/// least id has no parent, because otherwise lists would show none of them.
+/// Returns the parent of a call, unless that would make the call its own ancestor. Of a circle of calls, the one with
+/// the least id has no parent, because otherwise lists would show none of them.
 fn acyclic_parent<'a>(
     transaction: &Transaction<'_>,
     id: &ConversationId,
@@ -316,8 +316,8 @@ fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationI
                         max(coalesce(:end, c.call_end_time, began.at), began.at)) AS end, \
                     ifnull(:user, c.user_id) AS user, \
                     iif(:status IS NULL, ifnull(:reason, c.termination_reason), :reason) AS reason \
-                   FROM calls c, (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at FROM calls \
-                       WHERE conversation_id = :id) began WHERE c.conversation_id = :id) new \
+                   FROM calls c, (SELECT coalesce(:start, first_turn_time, :reported, call_start_time) AS at \
+                   FROM calls WHERE conversation_id = :id) began WHERE c.conversation_id = :id) new \
              WHERE conversation_id = :id AND (NOT :only_a_new_start OR call_start_time <> new.start) \
                 AND (calls.status, call_start_time, call_end_time, duration_seconds, agent_id, user_id, direction, \
                     termination_reason, outcome, summary, title, main_language, cost, external_number, batch_id, \

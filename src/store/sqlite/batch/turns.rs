@@ -318,8 +318,9 @@ pub(in crate::store::sqlite) fn list(connection: &mut Connection, query: &TurnQu
         TurnOrder::Sequence => {
             let after = query.after.map_or(query.after_sequence, |key| key.sequence_number.max(query.after_sequence));
             snapshot
-                // The numbers have no gaps. With `>` instead, SQLite 3.53 would compile the statement anew for each value,
-                // because it compares the parameter with the condition of the index call_transcriptions_delivery.
+                // The numbers have no gaps. With `>` instead, SQLite 3.53 would compile the statement anew for each
+                // value, because it compares the parameter with the condition of the index
+                // call_transcriptions_delivery.
                 .prepare_cached(&format!(
                     "SELECT {TURN_OF_CALL} FROM call_transcriptions t WHERE conversation_id = :conversation \
                      AND sequence_number BETWEEN :first AND :last ORDER BY sequence_number"

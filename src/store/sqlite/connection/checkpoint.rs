@@ -31,7 +31,7 @@ pub(in crate::store::sqlite) enum WalOwner {
     SearchIndex,
 }
 
-/// Who runs the checkpoints of a database.
+/// Owner of the checkpoints of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store::sqlite) enum Checkpoints {
     /// This store.
@@ -121,7 +121,8 @@ pub(in crate::store::sqlite) fn keep_wal(connection: &Connection) {
     }
 }
 
-/// Size from which a WAL that Litestream should checkpoint is reported, in bytes. Litestream's own limit is half of it.
+/// Minimum size of a WAL that Litestream should checkpoint and that is reported, in bytes. Litestream's own limit is
+/// half of it.
 const LONG_WAL_BYTES: u64 = 1 << 30;
 
 /// Warns if a WAL that Litestream should checkpoint keeps growing.

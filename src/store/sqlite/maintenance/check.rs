@@ -172,9 +172,11 @@ fn check_exhausted_ids(connection: &Connection) -> Result<Vec<IntegrityIssue>> {
         "numbers",
         &format!(
             "SELECT name, seq, CASE name \
-                WHEN 'call_transcriptions' THEN (SELECT conversation_id FROM call_transcriptions WHERE id > {MAX_LAST_ROW_ID}) \
+                WHEN 'call_transcriptions' THEN (SELECT conversation_id FROM call_transcriptions WHERE \
+                id > {MAX_LAST_ROW_ID}) \
                 WHEN 'calls' THEN (SELECT conversation_id FROM calls WHERE id > {MAX_LAST_ROW_ID}) END \
-             FROM sqlite_sequence WHERE seq > {MAX_LAST_ROW_ID} AND name IN ('calls', 'call_transcriptions', 'webhook_events')"
+             FROM sqlite_sequence WHERE seq > {MAX_LAST_ROW_ID} AND name IN ('calls', 'call_transcriptions', \
+             'webhook_events')"
         ),
         |row| {
             let (table, last, call): (String, i64, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);

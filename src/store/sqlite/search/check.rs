@@ -62,7 +62,8 @@ fn words(connection: &Connection, IndexState { after, to, changes_to }: IndexSta
             UNION ALL
             SELECT f.id FROM search.turn_search_content f
             WHERE NOT EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.id = f.id) OR f.id <= ?1 OR f.id > ?2
-         ) AS turn WHERE NOT EXISTS (SELECT 1 FROM search_changes s WHERE s.turn_id = turn.id AND s.id > ?3) LIMIT {MAX_FINDINGS}"
+         ) AS turn WHERE NOT EXISTS (SELECT 1 FROM search_changes s WHERE s.turn_id = turn.id AND s.id > ?3) LIMIT \
+         {MAX_FINDINGS}"
     );
     let finding = |row: &Row<'_>| {
         let id: i64 = row.get(0)?;

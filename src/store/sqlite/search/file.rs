@@ -264,8 +264,8 @@ impl SearchIndex {
                  INSERT INTO turn_search_state (only, index_id, after_id, to_id, to_created_at, changes_to) \
                  SELECT 1, index_id, ifnull(t.id, 0), ifnull(t.id, 0), t.created_at, \
                     {LAST_CHANGE} \
-                 FROM search_index LEFT JOIN (SELECT id, created_at FROM call_transcriptions ORDER BY id DESC LIMIT 1) t; \
-                 COMMIT;"
+                 FROM search_index LEFT JOIN (SELECT id, created_at FROM call_transcriptions ORDER BY id DESC LIMIT 1) \
+                 t; COMMIT;"
             ))
             .context("creating the search index")?;
         self.opened(connection)

@@ -2,8 +2,8 @@
 //!
 //! FTS5 records a deletion in a new segment. The words of the row remain in older segments until these are merged with
 //! the new one. FTS5's option `secure-delete` would overwrite them, but SQLite before 3.42 refuses a file once it
-//! was used there. Instead, the transaction that indexes an erasure records that a rewrite is owed, and all segments are
-//! then merged into one, in slices. SQLite overwrites the freed pages (`secure_delete`).
+//! was used there. Instead, the transaction that indexes an erasure records that a rewrite is owed, and all segments
+//! are then merged into one, in slices. SQLite overwrites the freed pages (`secure_delete`).
 //!
 //! For a million turns (an index of 280 MB) a rewrite takes one second of CPU time, in about 150 slices of 5 ms. The
 //! longest took 35 ms: FTS5 does not pause within a word, and a word in three quarters of all turns fills a thousand

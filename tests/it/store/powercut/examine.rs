@@ -86,7 +86,7 @@ impl Report {
 }
 
 impl Promise {
-    /// The name that a client gives the delivery of a turn, from which the answer tells which one it answers.
+    /// The name that a client gives the delivery of a turn. The answer repeats it.
     pub(super) fn request_id(conversation: &str, n: usize) -> String {
         format!("{conversation}.{n}")
     }
@@ -159,7 +159,8 @@ const CONTRADICTIONS: [(&str, &str); 4] = [
     ),
     (
         "turns without a call",
-        "SELECT conversation_id FROM call_transcriptions WHERE conversation_id NOT IN (SELECT conversation_id FROM calls)",
+        "SELECT conversation_id FROM call_transcriptions WHERE conversation_id NOT IN (SELECT conversation_id \
+         FROM calls)",
     ),
     (
         "turns that were stored twice",
