@@ -51,6 +51,20 @@ impl From<domain::AccessAction> for AccessAction {
     }
 }
 
+impl From<AccessAction> for domain::AccessAction {
+    fn from(action: AccessAction) -> Self {
+        match action {
+            AccessAction::List => Self::List,
+            AccessAction::Read => Self::Read,
+            AccessAction::Listen => Self::Listen,
+            AccessAction::Search => Self::Search,
+            AccessAction::Export => Self::Export,
+            AccessAction::Backup => Self::Backup,
+            AccessAction::Erase => Self::Erase,
+        }
+    }
+}
+
 /// The proof of who accessed calls.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
@@ -151,6 +165,7 @@ impl AccessLogApi {
     /// are statistics, lists for the role `list`, which have no words, and anything with `--no-token`. The text of a
     /// search is never logged.
     #[oai(path = "/access-log", method = "get", operation_id = "list_accesses")]
+    #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_accesses(
         &self,
         request: &Request,
@@ -159,23 +174,38 @@ impl AccessLogApi {
         /// Only accesses by tokens and users with this name.
         #[oai(validator(min_length = 1, max_length = 128))]
         user: Query<Option<String>>,
+        /// Only accesses of this kind.
+        action: Query<Option<AccessAction>>,
+        /// Only accesses at or after this time.
+        accessed_after: Query<Option<DateTime>>,
+        /// Only accesses before this time.
+        accessed_before: Query<Option<DateTime>>,
         /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
         /// Maximum number of accesses per page.
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
     ) -> Result<Answer<AccessPage>, Errors<ListErrors>> {
-        let list = ListQuery::without_total(request, &["conversation_id", "user"])?;
+        let filters = ["conversation_id", "user", "action", "accessed_after", "accessed_before"];
+        let list = ListQuery::without_total(request, &filters)?;
         let call = conversation_id.0.as_deref().map(ConversationId::new).transpose();
         let user = user.0.as_deref().map(UserName::new).transpose();
         let query = AccessLogRequest {
             conversation_id: call.map_err(|rule| ApiError::field("conversation_id", rule))?,
             user: user.map_err(|rule| ApiError::field("user", rule))?,
+            action: action.0.map(Into::into),
+            accessed_after: accessed_after.0.map(|time| time.0),
+            accessed_before: accessed_before.0.map(|time| time.0),
             before: list.decode_cursor(cursor.0.as_deref(), |key| key.parse().ok())?,
             limit: limit.0.into(),
         };
-        let depth =
-            Depth::for_page(PageRead { is_first: query.before.is_none(), limit: limit.0, searches_or_counts: false });
+        // No index has these, so the page may take reading all entries.
+        let searches = query.action.is_some() || query.accessed_after.is_some() || query.accessed_before.is_some();
+        let depth = Depth::for_page(PageRead {
+            is_first: query.before.is_none(),
+            limit: limit.0,
+            searches_or_counts: searches,
+        });
         let make = move |store: &dyn Reads| {
             let page = store.access_log(&query)?;
             let next_cursor = page.rows.last().filter(|_| page.has_more).map(|entry| list.encode_cursor(entry.id));

@@ -47,10 +47,23 @@ pub struct Call {
     pub last_message: Option<LastMessage>,
     /// Facts of ElevenLabs' records, and the results of reconciliation.
     pub report: CallReport,
+    /// The alerts that matched a turn, in the order of the turns.
+    pub alerts: Vec<CallAlert>,
+    /// True if a tool transferred the call to a number or to another agent; `None` if that was not read.
+    pub transferred: Option<bool>,
     /// Time at which the row was created.
     pub created_at: Timestamp,
     /// Time at which the row, or the call's set of turns, last changed.
     pub updated_at: Timestamp,
+}
+
+/// An alert that matched a turn of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallAlert {
+    /// Name of the alert.
+    pub name: String,
+    /// Number of the first turn that matched, by arrival, or of the turn that supersedes it.
+    pub sequence_number: i64,
 }
 
 /// The last words of a call.

@@ -47,7 +47,7 @@ pub mod validation;
 pub use access::{Access, AccessAction, Credential, Identity, Role, UserName};
 pub use answered::{Answer, AnswerClaims, AnsweredBy, AnsweredBySource, CallResult};
 pub use call::{
-    Call, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, LastMessage, ReconcileCounts,
+    Call, CallAlert, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, LastMessage, ReconcileCounts,
 };
 pub use call_stats::{CallStats, SpeakerStats, TalkTime};
 pub use caller::{Caller, LastCall, NewInitiation};

@@ -113,7 +113,8 @@ impl EventsApi {
     ///
     /// Server-sent events. The stream begins with `call_started` for each call in progress; then it sends every change
     /// in the order of commits: `transcription` with the turn's JSON, `call_started`, `call_updated`, `call_ended` and
-    /// `call_alert` with the call's JSON, `call_erased` with its `id`. After a disconnect, the id of the last event
+    /// `call_alert` with the call's JSON, `call_erased` with its `id`. The call is that of lists with
+    /// `include=transfers`, plus `analysis`; `alerts` names what matched. After a disconnect, the id of the last event
     /// resumes the stream. With filters, only changes of calls that match at the time of sending are sent;
     /// `call_erased` is sent for every call.
     #[oai(path = "/events", method = "get", operation_id = "watch_calls")]

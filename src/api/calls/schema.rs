@@ -237,6 +237,28 @@ impl Example for LastMessage {
     }
 }
 
+/// An alert that matched a turn of a call.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub(in crate::api) struct CallAlert {
+    /// Name of the alert, as in the configuration.
+    name: String,
+    /// Number of the first turn that matched, or of the turn that supersedes it.
+    sequence_number: i64,
+}
+
+impl From<domain::CallAlert> for CallAlert {
+    fn from(alert: domain::CallAlert) -> Self {
+        Self { name: alert.name, sequence_number: alert.sequence_number }
+    }
+}
+
+impl Example for CallAlert {
+    fn example() -> Self {
+        Self { name: "reefer".to_owned(), sequence_number: 4 }
+    }
+}
+
 // Fields that are enumerations have no description of their own: the framework would give them a schema that combines
 // two, which common client generators cannot read. The enumeration's description is used.
 /// A phone call, without its turns.
@@ -393,8 +415,10 @@ pub(in crate::api) struct Call {
     end_reason: Option<EndReason>,
     /// True if a tool failed in the call.
     tool_error: bool,
-    /// True if a tool transferred the call to a telephone number or to another agent. Only if a single call is
-    /// requested, or with `include=transfers`.
+    /// Alerts that matched a turn of the call, in the order of the turns; empty without any.
+    alerts: Vec<CallAlert>,
+    /// True if a tool transferred the call to a telephone number or to another agent. Lists have it only with
+    /// `include=transfers`.
     #[oai(skip_serializing_if_is_none)]
     transferred: Option<bool>,
     /// Conversations that this one started as sub-agents', the first 100 by start. Only if a single call is requested.
@@ -464,7 +488,8 @@ impl From<domain::Call> for Call {
             initiation_source: report.initiation_source,
             end_reason: end_reason.map(Into::into),
             tool_error: report.tool_error,
-            transferred: None,
+            alerts: call.alerts.into_iter().map(Into::into).collect(),
+            transferred: call.transferred,
             child_conversations: None,
         }
     }
@@ -485,8 +510,8 @@ impl Call {
         })
     }
 
-    /// Leaves out everything that tells what was said: spoken words, and what ElevenLabs' language models wrote about
-    /// them.
+    /// Leaves out everything that tells what was said: spoken words, what ElevenLabs' language models wrote about them,
+    /// and which alerts they matched.
     #[must_use]
     pub(in crate::api) fn without_words(self) -> Self {
         let without_title = |child| ChildConversation { title: None, ..child };
@@ -497,6 +522,7 @@ impl Call {
             summary: None,
             sentiment: None,
             analysis: None,
+            alerts: Vec::new(),
             child_conversations: self.child_conversations.map(|all| all.into_iter().map(without_title).collect()),
             ..self
         }
@@ -594,6 +620,7 @@ impl Example for Call {
             initiation_source: Some("twilio".to_owned()),
             end_reason: Some(EndReason::HungUp),
             tool_error: false,
+            alerts: vec![CallAlert::example()],
             transferred: None,
             child_conversations: None,
         }

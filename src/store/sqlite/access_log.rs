@@ -5,7 +5,8 @@ use super::row::outcome_of_change;
 use super::statement::Statements as _;
 use crate::domain::{Access, Identity, Timestamp, UserName};
 use crate::store::{AccessLogRequest, LoggedAccess, Outcome, Page, Result, Written};
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
 
 const CONTEXT: &str = "logging accesses";
 
@@ -46,21 +47,27 @@ pub(super) fn oldest(connection: &Connection) -> Result<Option<Timestamp>> {
 
 /// Returns a page of entries, newest first.
 pub(super) fn list(connection: &Connection, request: &AccessLogRequest) -> Result<Page<LoggedAccess>> {
-    let AccessLogRequest { conversation_id, user, before, limit } = request;
-    let by = match (conversation_id, user) {
-        (Some(_), _) => "conversation_id = ?1 AND (?2 IS NULL OR user_name = ?2)",
-        (None, Some(_)) => "?1 IS NULL AND user_name = ?2",
-        (None, None) => "?1 IS NULL AND ?2 IS NULL",
-    };
+    let AccessLogRequest { conversation_id, user, action, accessed_after, accessed_before, before, limit } = request;
+    let text = |text: &str| Some(Value::from(text.to_owned()));
+    let time = |time: &Timestamp| Value::from(time.to_string());
+    let conditions = [
+        ("id < ?", Some(before.unwrap_or(i64::MAX).into())),
+        ("conversation_id = ?", conversation_id.as_ref().and_then(|id| text(id.as_str()))),
+        ("user_name = ?", user.as_ref().and_then(|name| text(name.as_str()))),
+        ("action = ?", action.and_then(|action| text(action.as_str()))),
+        // Not by the index of times, because a page would have to sort all entries of a long span.
+        ("+at >= ?", accessed_after.as_ref().map(time)),
+        ("+at < ?", accessed_before.as_ref().map(time)),
+    ];
+    let given = || conditions.iter().filter(|(_, value)| value.is_some());
     let sql = format!(
         "SELECT id, at, user_name, role, credential, action, conversation_id FROM access_log \
-         WHERE {by} AND id < ?3 ORDER BY id DESC LIMIT ?4"
+         WHERE {} ORDER BY id DESC LIMIT ?",
+        given().map(|(condition, _)| *condition).collect::<Vec<_>>().join(" AND ")
     );
-    let name = user.as_ref().map(UserName::as_str);
-    let before = before.unwrap_or(i64::MAX);
-    let one_more = i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1);
-    let rows: Vec<_> =
-        connection.fetch_all(&sql, params![conversation_id, name, before, one_more], entry).context(CONTEXT)?;
+    let one_more = Some(i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1).into());
+    let values = given().map(|(_, value)| value).chain(std::iter::once(&one_more));
+    let rows: Vec<_> = connection.fetch_all(&sql, params_from_iter(values), entry).context(CONTEXT)?;
     let page = Page::from_overfetch(rows.into_iter().map(Ok::<_, std::convert::Infallible>), *limit, |_| 0);
     match page {
         Ok(page) => Ok(page),

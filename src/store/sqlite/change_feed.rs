@@ -9,6 +9,7 @@ use super::calls;
 use super::error::Context as _;
 use super::row::{self, CALL, CALLS, TURN};
 use super::statement::Statements as _;
+use super::tool_calls;
 use crate::domain::{Call, CallStatus, ConversationId, Turn};
 use crate::store::{CallFilter, Change, ChangeBatch, ChangedCalls, FeedPosition, Result, Scope};
 use rusqlite::types::Value;
@@ -46,16 +47,33 @@ pub(super) fn changes_since(
     until: FeedPosition,
 ) -> Result<ChangeBatch> {
     let snapshot = connection.transaction().context(CONTEXT)?;
+    let mut batch = changes_in_scope(&snapshot, scope, after, until)?;
+    for (_, change) in &mut batch.changes {
+        let (Change::Started(call) | Change::Updated(call) | Change::Ended(call) | Change::Alerted(call)) = change
+        else {
+            continue;
+        };
+        call.transferred = tool_calls::transferred(&snapshot, std::slice::from_ref(&call.conversation_id))?.pop();
+    }
+    Ok(batch)
+}
+
+fn changes_in_scope(
+    snapshot: &Transaction<'_>,
+    scope: &Scope,
+    after: FeedPosition,
+    until: FeedPosition,
+) -> Result<ChangeBatch> {
     match scope {
         Scope::Matching(filter) => match after.call {
-            Some(told) => changes_of_running_calls(&snapshot, filter, after, told),
-            None => changes_of_matching(&snapshot, filter, after, until),
+            Some(told) => changes_of_running_calls(snapshot, filter, after, told),
+            None => changes_of_matching(snapshot, filter, after, until),
         },
         Scope::Call { conversation_id, call_id } => {
-            let call = calls::get(&snapshot, conversation_id)?.filter(|call| call.id == *call_id);
+            let call = calls::get(snapshot, conversation_id)?.filter(|call| call.id == *call_id);
             match call {
-                Some(call) => changes_of_call(&snapshot, &call, after),
-                None => erased(&snapshot, *call_id, after),
+                Some(call) => changes_of_call(snapshot, &call, after),
+                None => erased(snapshot, *call_id, after),
             }
         }
     }

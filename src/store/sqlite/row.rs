@@ -2,7 +2,7 @@
 
 use crate::domain::reconcile::Counts;
 use crate::domain::{
-    AccessAction, AnsweredBy, AnsweredBySource, Call, CallOutcome, CallReport, CallSid, CallStatus, Channel,
+    AccessAction, AnsweredBy, AnsweredBySource, Call, CallAlert, CallOutcome, CallReport, CallSid, CallStatus, Channel,
     ConversationId, Credential, Direction, Dispatch, Driver, DriverId, DriverSource, EventOutcome, Finite, LastMessage,
     Message, NoticeType, PhoneNumber, PlacedToolCall, Role, Source, Speaker, Timestamp, ToolCall, ToolPurpose, Turn,
     TurnKind, UserName,
@@ -125,6 +125,18 @@ impl FromSql for Tags {
     }
 }
 
+/// The alerts of a call, selected as a JSON array of names and numbers of turns, or as NULL without any.
+struct Alerts(Vec<CallAlert>);
+
+impl FromSql for Alerts {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let Some(text) = value.as_str_or_null()? else { return Ok(Self(Vec::new())) };
+        let mut matches: Vec<(String, i64)> = serde_json::from_str(text).map_err(unreadable)?;
+        matches.sort_by(|(a, at), (b, bt)| (at, a).cmp(&(bt, b)));
+        Ok(Self(matches.into_iter().map(|(name, sequence_number)| CallAlert { name, sequence_number }).collect()))
+    }
+}
+
 /// Reads the columns of a row one after another, in the order of the `SELECT`. Looking up each column by name would
 /// take longer than everything else that a page of calls needs.
 pub(super) struct Columns<'a> {
@@ -147,6 +159,8 @@ impl<'a> Columns<'a> {
 }
 
 /// Columns of `calls c` that [`call`] reads.
+///
+/// SQLite looks once a statement whether there are alerts at all. So a list costs no more where none are configured.
 pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_start_time, c.call_end_time, c.status, \
     c.turn_count, c.first_turn_time, c.last_turn_time, c.driver_source, c.driver_conflict, c.duration_seconds, \
     c.agent_id, c.user_id, c.direction, c.termination_reason, c.outcome, c.title, c.summary, c.main_language, c.cost, \
@@ -157,6 +171,10 @@ pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_star
     c.initiation_source, \
     c.status <> 'in_progress' AND EXISTS (SELECT 1 FROM tool_calls k WHERE k.conversation_id = c.conversation_id \
         AND k.purpose = 'end_call' AND k.is_error IS NOT 1) AS agent_ended, c.tool_error, \
+    CASE WHEN EXISTS (SELECT 1 FROM call_alerts) THEN (SELECT nullif(json_group_array(json_array(a.name, \
+        ifnull(t.superseded_by, t.sequence_number))), '[]') \
+        FROM call_alerts a JOIN call_transcriptions t ON t.id = a.transcription_id \
+        WHERE a.conversation_id = c.conversation_id) END AS alerts, \
     c.created_at, c.updated_at, d.name AS driver_name, l.speaker_type, l.message_text, \
     l.final_text, l.timestamp, l.sequence_number";
 
@@ -198,6 +216,8 @@ pub(super) fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
         last_turn_time: columns.take("last_turn_time")?,
         last_message: None,
         report: report(&mut columns)?,
+        alerts: columns.take::<Alerts>("alerts")?.0,
+        transferred: None,
         created_at: columns.take("created_at")?,
         updated_at: columns.take("updated_at")?,
     };

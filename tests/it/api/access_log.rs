@@ -237,6 +237,13 @@ fn the_log_is_read_in_pages_and_by_call_and_by_user() {
     assert_eq!(entries(&service, "?conversation_id=conv_2&user=boss"), ["boss token read conv_2"]);
     assert_eq!(entries(&service, "?user=anna").len(), 4);
     assert!(entries(&service, "?user=nobody").is_empty() && entries(&service, "?conversation_id=conv_x").is_empty());
+    assert_eq!(entries(&service, "?action=read").len(), 8);
+    assert!(entries(&service, "?action=erase").is_empty() && entries(&service, "?action=read&user=nobody").is_empty());
+    // Times are from one entry on, and before another one.
+    let all = page(&service, "");
+    let at = |n: usize| all["data"][n]["at"].as_str().unwrap().to_owned();
+    let some = page(&service, &format!("?accessed_after={}&accessed_before={}", at(5), at(2)));
+    assert_eq!(some["data"].as_array().unwrap(), &all["data"].as_array().unwrap()[3..=5]);
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = page(&service, &format!("?limit=3{cursor}"));
@@ -247,7 +254,16 @@ fn the_log_is_read_in_pages_and_by_call_and_by_user() {
     }
     assert_eq!(seen.len(), 8);
     assert!(seen.is_sorted_by(|a, b| a > b), "the newest first: {seen:?}");
-    for bad in ["?limit=0", "?user=", "?cursor=x", "?query=a", "?include_total=true", "?conversation_id="] {
+    for bad in [
+        "?limit=0",
+        "?user=",
+        "?action=peek",
+        "?accessed_after=noon",
+        "?cursor=x",
+        "?query=a",
+        "?include_total=true",
+        "?conversation_id=",
+    ] {
         assert_eq!(send_as(&service, MANAGER, "GET", &format!("{LOG}{bad}")).status, 400, "{bad}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::openapi::{Sent, filled, operations, send};
 use crate::support::samples::sample;
-use crate::support::service::{Service, TURNS, binary};
+use crate::support::service::{Service, TURNS, binary, wait_for};
 use crate::support::turns::turn;
 use crate::support::whole_call::{CALL, SECRET, post_signed};
 use serde_json::{Value, json};
@@ -125,7 +125,8 @@ fn marked_record(word: &str) -> Value {
 #[test]
 fn the_role_list_gets_no_word_that_was_said_and_the_role_read_gets_all() {
     const WORD: &str = "zanzibar";
-    let (service, _folder) = with_roles(&[]);
+    // An alert tells that its words were said.
+    let (service, _folder) = with_roles(&["--alert", &format!("{WORD}={WORD}")]);
     let mut live = turn("conv_live", 1);
     live["message"] = json!(format!("{WORD} live"));
     let ingest = format!("Bearer {}", secret("ingest"));
@@ -138,6 +139,10 @@ fn the_role_list_gets_no_word_that_was_said_and_the_role_read_gets_all() {
     part["data"]["parent_conversation_id"] = json!(CALL);
     part["data"]["analysis"]["call_summary_title"] = json!(format!("{WORD} of the part"));
     post_signed(&service, &part.to_string()).expect(200);
+    wait_for("the alert", || {
+        let call = body(&get_as(&service, "read", &format!("{CALLS}/{CALL}")));
+        (call["alerts"][0]["name"] == WORD).then_some(())
+    });
     let mut with_words = 0;
     for operation in operations().into_iter().filter(|operation| operation.method == "GET") {
         let Some(required) = operation.details["x-required-role"].as_str() else { continue };
@@ -168,6 +173,7 @@ fn the_role_list_gets_no_word_that_was_said_and_the_role_read_gets_all() {
         match name.as_str() {
             "analysis" => assert!(value.is_object() && short.get("analysis").is_none()),
             "child_conversations" => assert_eq!(short[name][0]["title"], Value::Null),
+            "alerts" => assert_eq!((value.as_array().unwrap().len(), &short[name]), (1, &json!([]))),
             _ if left_out => assert_eq!(short[name], Value::Null, "{name}"),
             _ => assert_eq!(&short[name], value, "{name}"),
         }

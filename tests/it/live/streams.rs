@@ -22,10 +22,9 @@ fn call(service: &Service, conversation: &str) -> Value {
     without_audio(call)
 }
 
-/// A stream does not tell what is read of other tables for a single call: its recording, its conversations, transfers.
+/// A stream does not tell what is read for a single call only: its recording and its conversations.
 fn without_audio(mut call: Value) -> Value {
     call.as_object_mut().unwrap().remove("child_conversations");
-    call.as_object_mut().unwrap().remove("transferred");
     assert_eq!(call.as_object_mut().unwrap().remove("has_audio"), Some(json!(false)));
     call
 }
@@ -211,6 +210,22 @@ fn a_stream_takes_the_filters_of_the_list_and_leaves_out_sub_agents_by_default()
     assert_eq!(names(&erased).last(), Some(&"call_erased"));
     assert_eq!(Events::try_open(service.address(), &format!("{ALL}?chanel=sms"), None).err(), Some(Some(400)));
     assert_eq!(Events::try_open(service.address(), &format!("{ALL}?channel=fax"), None).err(), Some(Some(400)));
+}
+
+#[test]
+fn the_call_of_a_stream_is_that_of_the_list_with_its_analysis() {
+    let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
+    load_sample_calls(&service, 60);
+    let list = service.get("/api/v1/calls?limit=1000&include=transfers&include_children=true").expect(200).json();
+    let (mut transferred, mut analysed) = (0, 0);
+    for listed in list["data"].as_array().unwrap() {
+        let path = format!("{}?follow=false", of(listed["conversation_id"].as_str().unwrap()));
+        let mut told = Events::open(service.address(), &path, None).rest().pop().unwrap().data;
+        transferred += usize::from(told["transferred"] == true);
+        analysed += usize::from(told.as_object_mut().unwrap().remove("analysis").is_some());
+        assert_eq!(&told, listed);
+    }
+    assert!(transferred > 1 && analysed > 10, "{transferred} calls were transferred, {analysed} analysed");
 }
 
 #[test]

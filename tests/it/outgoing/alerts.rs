@@ -67,10 +67,23 @@ fn an_alert_matches_whole_words_once_a_call_and_is_told() {
     while alerted.len() < 3 {
         let event = live.next().unwrap();
         if event.event == "call_alert" {
-            alerted.push(event.data["conversation_id"].as_str().unwrap().to_owned());
+            alerted.push((event.data["conversation_id"].as_str().unwrap().to_owned(), event.data["alerts"].clone()));
         }
     }
-    assert_eq!(alerted, ["conv_a", "conv_a", "conv_z"]);
+    let both = json!([{"name": "crash", "sequence_number": 2}, {"name": "fire", "sequence_number": 2}]);
+    let one = json!([{"name": "fire", "sequence_number": 1}]);
+    let told = |call: &str, alerts: &Value| (call.to_owned(), alerts.clone());
+    assert_eq!(alerted, [told("conv_a", &both), told("conv_a", &both), told("conv_z", &one)]);
+    assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["alerts"], both);
+    for order in ["desc", "longest"] {
+        service.patch("/api/v1/calls/conv_a", &json!({"status": "completed"})).expect(200);
+        let list = service.get(&format!("/api/v1/calls?order={order}")).expect(200).json();
+        let listed = list["data"].as_array().unwrap().iter();
+        let listed: Vec<_> =
+            listed.map(|call| told(call["conversation_id"].as_str().unwrap(), &call["alerts"])).collect();
+        assert!(listed.contains(&told("conv_a", &both)), "{order}: {listed:?}");
+        assert_eq!(listed.contains(&told("conv_before", &json!([]))), order == "desc", "{listed:?}");
+    }
     // Erased with its call.
     service.delete("/api/v1/calls/conv_a").expect(204);
     let left: i64 = service.sqlite().query_row("SELECT count(*) FROM call_alerts", [], |row| row.get(0)).unwrap();

@@ -1,7 +1,7 @@
 //! Promises of every store about outgoing webhooks and alerts.
 
 use super::{at, conversation, now, on_each_engine, turn};
-use transcribe_hook::domain::{CallChange, CallStatus, NoticeType, SearchExpr};
+use transcribe_hook::domain::{CallAlert, CallChange, CallStatus, NoticeType, SearchExpr};
 use transcribe_hook::store::{
     Alert, AlertMatch, AlertSet, Change, DeliveryOutcome, EndpointId, Notice, OutgoingBatch, Scope, Settlement, Store,
     Write, Written,
@@ -210,8 +210,16 @@ fn alerts_match_whole_words_once_a_call_and_are_told() {
         assert_eq!(store.alert_position().unwrap(), Some(5));
         let matched: Vec<_> = next(store).fresh.into_iter().filter_map(|pending| pending.notice.alert).collect();
         assert_eq!(matched, ["fire", "crash"]);
+        let alert = |name: &str, sequence_number| CallAlert { name: name.to_owned(), sequence_number };
+        let wanted = [alert("fire", 1), alert("crash", 4)];
+        assert_eq!(store.call(&conversation("conv_a")).unwrap().unwrap().alerts, wanted);
+        assert_eq!(store.call(&conversation("conv_b")).unwrap().unwrap().alerts, []);
         let changes = store.since(&Scope::everything(), head, store.head().unwrap()).unwrap().changes;
-        assert_eq!(changes.iter().filter(|(_, change)| matches!(change, Change::Alerted(_))).count(), 2);
+        let alerted = changes.iter().filter_map(|(_, change)| match change {
+            Change::Alerted(call) => Some((&*call.alerts, call.transferred)),
+            _ => None,
+        });
+        assert_eq!(alerted.collect::<Vec<_>>(), [(&wanted[..], Some(false)); 2]);
         // A turn that is gone matches nothing.
         let gone = AlertMatch { conversation_id: conversation("conv_x"), transcription_id: 1, name: "fire".to_owned() };
         apply(store, &[Write::NoteAlerts(vec![gone], None)]);

@@ -630,7 +630,7 @@ fn the_access_log_is_read_by_call_and_user_newest_first() {
         ];
         assert_eq!(store.oldest_access().unwrap(), None);
         store.apply(now(), &[Write::NoteAccesses(all.to_vec())]).unwrap().remove(0).unwrap();
-        let request = AccessLogRequest { conversation_id: None, user: None, before: None, limit: 2 };
+        let request = AccessLogRequest { limit: 2, ..AccessLogRequest::default() };
         let list = |request: &AccessLogRequest| {
             let page = store.access_log(request).unwrap();
             let rows: Vec<_> = page.rows.into_iter().map(|row| (row.id, row.access)).collect();
@@ -646,11 +646,19 @@ fn the_access_log_is_read_by_call_and_user_newest_first() {
             list(&of_call).0.into_iter().map(|(_, access)| access).collect::<Vec<_>>(),
             [all[1].clone(), all[0].clone()]
         );
-        let of_user = AccessLogRequest { user: Some(anna.clone()), ..request };
+        let of_user = AccessLogRequest { user: Some(anna.clone()), ..request.clone() };
         assert_eq!(
             list(&of_user).0.into_iter().map(|(_, access)| access).collect::<Vec<_>>(),
             [all[2].clone(), all[0].clone()]
         );
+        // From a time on, and before another one.
+        let of_time =
+            AccessLogRequest { accessed_after: Some(all[1].at), accessed_before: Some(all[2].at), ..request.clone() };
+        assert_eq!(list(&of_time).0.into_iter().map(|(_, access)| access).collect::<Vec<_>>(), [all[1].clone()]);
+        let of_action = AccessLogRequest { action: Some(AccessAction::Erase), ..request.clone() };
+        assert_eq!(list(&of_action), (Vec::new(), false));
+        let both = AccessLogRequest { action: Some(AccessAction::Read), user: Some(anna), ..of_time };
+        assert_eq!(list(&both), (Vec::new(), false));
         assert_eq!(store.oldest_access().unwrap(), Some(at("2026-09-28T12:00:00Z")));
     });
 }
