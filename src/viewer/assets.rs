@@ -78,9 +78,7 @@ impl AssetBundle {
         // digest.
         let version = digest(files.iter().flat_map(|file| [file.name.as_bytes(), &file.plain.bytes]));
         // Modules are preloaded at once, instead of each when another one imports it.
-        let modules = files
-            .iter()
-            .filter(|file| file.content_type == SCRIPT && !["url_token.js", "theme.js"].contains(&file.name));
+        let modules = files.iter().filter(|file| file.content_type == SCRIPT && !UNLOADED.contains(&file.name));
         let preload = modules.fold(String::new(), |mut links, file| {
             let _ = writeln!(links, "<link rel=\"modulepreload\" href=\"assets/{version}/{}\">", file.name);
             links
@@ -107,6 +105,9 @@ fn digest<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
     digits
 }
 
+/// Scripts that are no modules, and modules of pages that few readers visit, which load them then.
+const UNLOADED: [&str; 4] = ["accesses.js", "setup.js", "theme.js", "url_token.js"];
+
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const SHELL: &str = include_str!("assets/index.html");
@@ -116,7 +117,8 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("assets/", $name)))),+] };
 }
 
-const FILES: [(&str, &str); 38] = files![
+const FILES: [(&str, &str); 39] = files![
+    "accesses.js",
     "api.js",
     "base.css",
     "call.css",

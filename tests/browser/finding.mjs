@@ -138,6 +138,70 @@ export const steps = {
     await until(opened, () => ![...document.querySelectorAll(".group h2")].some((title) => title.textContent.startsWith("Quiet")));
   },
 
+  /** Ends the open call as completed. The page then shows its length. */
+  async markCompleted(opened, { length }) {
+    const { page } = opened;
+    await page.getByRole("button", { name: "End call" }).click();
+    await page.getByRole("dialog").waitFor();
+    await page.getByRole("button", { name: "Mark as completed" }).click();
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    await page.locator(".ended", { hasText: "The call ended" }).waitFor();
+    await until(opened, (length) => [...document.querySelectorAll(".facts dt")].some((name) => name.textContent === "Length" && name.nextElementSibling.textContent === length), length);
+    await until(opened, (length) => document.querySelector(".row .length").textContent.startsWith(`${length} `), length);
+  },
+
+  /** What the page says of ElevenLabs' settings: each finding with its remedy, and of each missing part its flag. */
+  async findings(opened, { found, missing }) {
+    const { page } = opened;
+    const section = page.locator("section.figure", { has: page.locator("#findings-title") });
+    await section.waitFor();
+    const shown = await section.locator("dt").evaluateAll((all) => all.map((text) => [text.textContent, text.nextElementSibling.textContent]));
+    assert.deepEqual(shown, found);
+    assert.ok((await section.locator(".chip").innerText()).startsWith(`${found.length} `));
+    const parts = page.locator("section.figure", { has: page.locator("#missing-title") });
+    const command = await parts.locator("pre").innerText();
+    assert.ok(command.startsWith("transcribe-hook serve "), command);
+    assert.deepEqual(missing.filter((flag) => !command.includes(flag)), []);
+    assert.equal(await parts.locator("dt").count(), missing.length);
+    await accessible(opened);
+    await fits(opened);
+  },
+
+  /** The accesses that the page shows, after each of these filters was set. */
+  async accesses(opened, { filters }) {
+    const { page } = opened;
+    for (const { label, value, path, rows } of filters) {
+      if (path) await page.goto(opened.base + path);
+      const field = label && page.locator(".stats-bar label", { hasText: label }).locator("input, select");
+      if (label && await field.evaluate((field) => field.matches("select"))) await field.selectOption(value);
+      else if (label) {
+        await field.fill(value);
+        await field.press("Tab");
+      }
+      if (rows.length === 0) await page.getByRole("heading", { name: "No matching accesses" }).waitFor();
+      await see(opened, ".accesses tbody td:nth-child(n+2)", rows.flat());
+      await accessible(opened);
+      await fits(opened);
+    }
+  },
+
+  /** Who read the open call, as the link of its details tells. */
+  async readers(opened, { rows }) {
+    const { page } = opened;
+    const link = page.getByRole("link", { name: "Who read this call" });
+    // An access is in the log within about a second.
+    for (let n = 0; ; n++) {
+      await link.click();
+      await page.locator(".accesses").waitFor();
+      if (await page.locator(".accesses tbody tr").count() >= rows.length) break;
+      assert.ok(n < 100, "the accesses come");
+      await page.goBack();
+    }
+    await see(opened, ".accesses tbody td:nth-child(n+2)", rows.flat());
+    await page.locator(".accesses").getByRole("link", { name: rows[0][2] }).first().click();
+    await page.locator(".call-head").waitFor();
+  },
+
   /** On paper, the header has the date, the zone, the number and the id. */
   async paper(opened, { parts }) {
     const { page } = opened;

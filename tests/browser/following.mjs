@@ -1,7 +1,7 @@
 // Steps of following a call while it is spoken, also through a death of the service.
 
 import { strict as assert } from "node:assert";
-import { accessible, see, texts, until } from "./look.mjs";
+import { accessible, fits, see, texts, until } from "./look.mjs";
 
 export const steps = {
   /** The page follows. */
@@ -60,6 +60,28 @@ export const steps = {
       const row = [...document.querySelectorAll(".live-group .row")].find((row) => row.querySelector("bdi").textContent === name);
       return row?.querySelector(".about").textContent === words;
     }, [name, words]);
+  },
+
+  /** The alerts that mark a call in the list, in its header, and at its turns by their numbers. */
+  async alerted(opened, { conversation, alerts, turns }) {
+    await see(opened, `.row a[data-call="${conversation}"] .chip.alert`, alerts);
+    await see(opened, ".call-head .chip.alert", alerts);
+    const marked = () => Object.fromEntries([...document.querySelectorAll(".turn")].filter((turn) => turn.querySelector(".chip.alert"))
+      .map((turn) => [turn.id, [...turn.querySelectorAll(".chip.alert")].map((chip) => chip.textContent)]));
+    assert.deepEqual(await opened.page.evaluate(marked), turns);
+    await accessible(opened);
+    await fits(opened);
+  },
+
+  /** Screen readers are told of an alert. */
+  async announced(opened, { says }) {
+    await until(opened, (says) => document.getElementById("announcement").textContent === says, says);
+  },
+
+  /** The badge of an alert leads to its turn. */
+  async openAlert(opened, { name, turn }) {
+    await opened.page.locator(".call-head").getByRole("link", { name }).click();
+    await until(opened, (id) => document.getElementById(id)?.classList.contains("pointed"), `turn-${turn}`);
   },
 
   async ended(opened, { says }) {

@@ -2,8 +2,26 @@
 
 import { strict as assert } from "node:assert";
 import { readFile, writeFile } from "node:fs/promises";
+import { accessible, fits, until } from "./look.mjs";
 
 export const steps = {
+  /** Looks at a view, and writes it as a PNG if there is a file for it. `whole` makes the window as high as its content. */
+  async view(opened, { path, shows, whole, file }) {
+    const { page } = opened;
+    await page.goto(opened.base + path);
+    await page.locator(shows).first().waitFor();
+    await until(opened, () => document.querySelector(".skeleton, .spinner") === null);
+    await page.evaluate(() => document.fonts.ready);
+    await accessible(opened);
+    await fits(opened);
+    if (!file) return;
+    const size = page.viewportSize();
+    const height = await page.evaluate(() => document.querySelector(".top").offsetHeight + document.querySelector(".page, #main").scrollHeight);
+    if (whole) await page.setViewportSize({ width: size.width, height: Math.max(size.height, height) });
+    await writeFile(file, await page.screenshot({ animations: "disabled", caret: "hide" }));
+    await page.setViewportSize(size);
+  },
+
   /** Writes what is shown as a PNG, once its fonts are there and the conversation is scrolled to its end. */
   async picture({ page }, { file, last }) {
     const turn = page.locator(".turn .words", { hasText: last });

@@ -51,13 +51,16 @@ import { BASE } from "./route.js";
  * @property {string | null} [initiation_source]
  * @property {string | null} [end_reason]
  * @property {boolean} [tool_error]
- * @property {boolean} [transferred] only if it is asked for, or a single call is requested
+ * @property {CallAlert[]} [alerts]
+ * @property {boolean} [transferred] in a list only if it is asked for
  * @property {ChildConversation[]} [child_conversations] only if a single call is requested
   * @property {any} [analysis] only if a single call is requested
   * @property {boolean} [has_audio] only if a single call is requested
  * @property {string} created_at
  * @property {string} updated_at
  */
+
+/** @typedef {{ name: string, sequence_number: number }} CallAlert an alert, and the first turn that matched it */
 
 /** @typedef {Pick<Turn, "speaker_type" | "message_text" | "final_text" | "timestamp" | "sequence_number">} LastMessage */
 

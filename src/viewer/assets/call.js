@@ -11,7 +11,7 @@ import { actions } from "./share.js";
 import { failed, nothing, waiting } from "./states.js";
 import { absolute, counting, dayAndTime, duration, lengthOf } from "./time.js";
 import { Turns } from "./turns.js";
-import { STATUS, badges, chip, count, neverBegan, toolBadges } from "./labels.js";
+import { STATUS, alertBadges, badges, chip, count, neverBegan, toolBadges } from "./labels.js";
 import { endCall } from "./end_call.js";
 
 /** @typedef {import("./api.js").Call} Call */
@@ -230,6 +230,11 @@ export class CallView {
     this.turns.begin();
   }
 
+  /** Returns the badge of an alert, which leads to its turn. @param {Call} call @param {import("./api.js").CallAlert} alert */
+  alertLink(call, alert) {
+    return el("a", { href: addressOf({ call: call.conversation_id, turn: alert.sequence_number }) }, alertBadges([alert]).map(chip));
+  }
+
   drawHead() {
     const call = this.call;
     if (!call || !this.head || !this.facts || !this.playerPlace) return;
@@ -240,7 +245,7 @@ export class CallView {
       el("a", { class: "back button", href: addressOf({ call: null, turn: null }), "aria-label": "Back to the calls" }, "‹"),
       el("div", { class: "title" },
         el("h1", { id: "call-name" }, el("bdi", null, nameOf(call))),
-        el("p", { class: "line" }, [...badges(call), ...toolBadges(this.tools)].map(chip), dayAndTime(call.call_start_time),
+        el("p", { class: "line" }, (call.alerts ?? []).map((alert) => this.alertLink(call, alert)), [...badges(call), ...toolBadges(this.tools)].map(chip), dayAndTime(call.call_start_time),
           !neverBegan(call) && el("span", null, live ? counting(call.call_start_time) : duration(lengthOf(call)), el("span", { class: "unseen" }, " long")),
           el("span", null, count(call.turn_count, "turn"))),
         el("p", { class: "on-paper" }, [absolute(call.call_start_time), driver(call.driver_id)?.phone_number ?? call.external_number,

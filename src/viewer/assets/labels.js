@@ -66,7 +66,7 @@ export const PURPOSE = {
   voicemail_detection: "The agent detected a voicemail", guardrail: "Guardrail",
 };
 
-/** @typedef {{ text: string, kind: "live" | "bad" | "warn" | "", title?: string }} Badge */
+/** @typedef {{ text: string, kind: "live" | "bad" | "warn" | "alert" | "", title?: string }} Badge */
 
 /** Calls that nobody answered, by `answered_by`. @type {Record<string, string>} */
 const NOT_ANSWERED = { busy: "Busy", no_answer: "No answer", failed: "Failed to connect" };
@@ -92,10 +92,16 @@ export function badges(call) {
 /** Returns what a reader should see of a call in a list. @param {import("./api.js").Call} call @returns {Badge[]} */
 export function rowBadges(call) {
   return [
+    ...alertBadges(call.alerts),
     ...badges(call),
     ...(call.transferred ? [{ text: "Transferred", kind: /** @type {const} */ ("") }] : []),
     ...(call.tool_error ? [{ text: "Tool error", kind: /** @type {const} */ ("bad") }] : []),
   ];
+}
+
+/** Returns the alerts that a turn of a call matched. @param {import("./api.js").CallAlert[]} [alerts] @returns {Badge[]} */
+export function alertBadges(alerts = []) {
+  return alerts.map(({ name }) => ({ text: `Alert: ${name}`, kind: "alert", title: "A turn matched this alert" }));
 }
 
 /** Returns what the tools of a call did, for its header. @param {import("./api.js").ToolCall[]} tools @returns {Badge[]} */

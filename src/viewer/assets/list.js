@@ -30,9 +30,6 @@ const MAX_LIVE = 200;
 /** Time without a turn after which a running call is quiet, in milliseconds. */
 const QUIET_AFTER_MS = 5 * 60_000;
 
-/** Delay until the first page is requested again after records arrived, in milliseconds. */
-const RELOAD_DELAY_MS = 4000;
-
 /** Interval at which the list is redrawn, because calls become quiet, in milliseconds. */
 const REDRAW_INTERVAL_MS = 15_000;
 
@@ -73,8 +70,6 @@ export class CallList {
     /** @type {AbortController | null} */
     this.request = null;
     this.drawing = 0;
-    /** Timer of the next request of the first page. @type {ReturnType<typeof setTimeout> | undefined} */
-    this.reloading = undefined;
     /** Calls that changed while the list was being loaded. @type {Call[]} */
     this.late = [];
     /** Groups by key. @type {Map<string, { node: HTMLElement, title: HTMLElement, list: HTMLElement, height: string }>} */
@@ -197,22 +192,8 @@ export class CallList {
     const known = this.calls.get(call.conversation_id);
     if (known && known.updated_at > call.updated_at) return;
     this.keepHeard(call);
-    // A stream does not tell whether a call was transferred.
-    if (call.transferred === undefined && call.matched !== null) {
-      call.transferred = known?.transferred;
-      if (current().order === "") this.reloadSoon();
-    }
     if (this.belongs(call)) this.calls.set(call.conversation_id, call);
     else this.calls.delete(call.conversation_id);
-  }
-
-  /** Requests the first page again soon, once for all calls whose records arrive meanwhile. */
-  reloadSoon() {
-    this.reloading ??= setTimeout(() => {
-      this.reloading = undefined;
-      if (this.request) this.reloadSoon();
-      else if (this.shownFor !== "" && current().view === "calls" && current().q === "" && current().order === "") this.load(true);
-    }, RELOAD_DELAY_MS);
   }
 
   /** Updates the last words of a running call. @param {import("./api.js").Turn} turn */

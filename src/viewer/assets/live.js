@@ -7,10 +7,10 @@
 const MIN_RETRY_DELAY_MS = 500;
 const MAX_RETRY_DELAY_MS = 15_000;
 
-/** @typedef {"transcription" | "call_started" | "call_updated" | "call_ended" | "call_erased"} EventName */
+/** @typedef {"transcription" | "call_started" | "call_updated" | "call_ended" | "call_alert" | "call_erased"} EventName */
 
 /** @type {readonly EventName[]} */
-const NAMES = ["transcription", "call_started", "call_updated", "call_ended", "call_erased"];
+const NAMES = ["transcription", "call_started", "call_updated", "call_ended", "call_alert", "call_erased"];
 
 /**
  * @typedef {object} Follower

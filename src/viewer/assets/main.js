@@ -5,7 +5,8 @@
 
 import { Failure, address, onUnauthorized } from "./api.js";
 import { CallView, leave } from "./call.js";
-import { byId, el, isTyping, show } from "./dom.js";
+import { announce, byId, el, isTyping, show } from "./dom.js";
+import { nameOf } from "./drivers.js";
 import { filters } from "./filters.js";
 import { SearchResults } from "./search_results.js";
 import { help } from "./help.js";
@@ -15,7 +16,6 @@ import { may, setRole } from "./rights.js";
 import { current, followLinks, go, onRoute } from "./route.js";
 import { session, signIn, signInWith, signOut } from "./signin.js";
 import { failed, nothing } from "./states.js";
-import { setup } from "./setup.js";
 import { statistics } from "./stats.js";
 import { welcome } from "./welcome.js";
 
@@ -54,16 +54,18 @@ const call = new CallView(main, (id) => list.remove(id));
 function render() {
   if (!allowed) return;
   const route = current();
+  // The access log is part of the set-up.
+  const place = route.view === "accesses" ? "setup" : route.view;
   for (const view of ["calls", "stats", "setup"]) {
-    if (view === route.view) byId(`to-${view}`).setAttribute("aria-current", "page");
+    if (view === place) byId(`to-${view}`).setAttribute("aria-current", "page");
     else byId(`to-${view}`).removeAttribute("aria-current");
   }
   if (route.view !== "calls") {
     call.close();
     panes.dataset.view = "page";
-    document.title = `${route.view === "stats" ? "Statistics" : "Set-up"} · transcribe-hook`;
+    document.title = `${{ stats: "Statistics", setup: "Set-up", accesses: "Access log" }[route.view]} · transcribe-hook`;
     if (route.view === "stats") statistics(main);
-    else if (may("manage")) setup(main);
+    else if (may("manage")) manage(route.view);
     else show(main, nothing("No access", "The set-up is shown to those who manage the service."));
     return;
   }
@@ -88,6 +90,16 @@ function render() {
   found.select();
   if (welcoming) welcome(main);
   else show(main, nothing("No call is open", "Choose one in the list, or press / to search by name, number, call id or words."));
+}
+
+/** Shows a page of those who manage the service. Its module is loaded with the first visit. @param {"setup" | "accesses"} view */
+async function manage(view) {
+  try {
+    const shown = view === "setup" ? (await import("./setup.js")).setup : (await import("./accesses.js")).accessLog;
+    if (allowed && current().view === view) shown(main);
+  } catch {
+    show(main, failed(new Failure(0, "The service cannot be reached.", null, null), render));
+  }
 }
 
 /**
@@ -184,6 +196,7 @@ function begin() {
       } else {
         list.put(resource);
         call.changed(resource);
+        if (name === "call_alert") announce(`Alert in the call with ${nameOf(resource)}: ${resource.alerts.map((/** @type {{ name: string }} */ alert) => alert.name).join(", ")}`);
       }
     },
     failed: () => {

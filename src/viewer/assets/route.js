@@ -1,10 +1,10 @@
 // The URL of the current view, which can be bookmarked and shared. The state is in the query:
 // `?call=…&turn=12&q=reefer&status=failed&driver=7&from=2026-09-01&to=2026-09-30&answered_by=voicemail&order=longest`,
-// or `?view=stats`.
+// `?view=stats`, or `?view=accesses&call=…&who=anna&action=export`.
 
 /**
  * @typedef {object} Route
- * @property {"calls" | "stats" | "setup"} view
+ * @property {"calls" | "stats" | "setup" | "accesses"} view
  * @property {string | null} call conversation id
  * @property {number | null} turn sequence number
  * @property {string} q
@@ -16,6 +16,8 @@
  * @property {"" | "asc" | "longest" | "most_turns" | "costliest"} order order of the list
  * @property {Record<string, string>} more the other filters of the API, by parameter
  * @property {string} by property by which statistics are grouped, or empty
+ * @property {string} who name of a token or user in the access log, or empty
+ * @property {string} action action in the access log, or empty
  */
 
 /** Filters of the API that the URL has by their own names. */
@@ -36,7 +38,7 @@ export function current() {
     return form.test(value) ? value : "";
   };
   return {
-    view: /** @type {Route["view"]} */ (fit("view", /^(stats|setup)$/) || "calls"),
+    view: /** @type {Route["view"]} */ (fit("view", /^(stats|setup|accesses)$/) || "calls"),
     call: query.get("call") || null,
     turn: Number(fit("turn", /^[1-9]\d{0,8}$/)) || null,
     q: (query.get("q") ?? "").slice(0, 200),
@@ -48,11 +50,13 @@ export function current() {
     order: /** @type {Route["order"]} */ (fit("order", /^(asc|longest|most_turns|costliest)$/)),
     more: Object.fromEntries(FILTERS.map((name) => [name, (query.get(name) ?? "").trim().slice(0, 200)]).filter(([, value]) => value)),
     by: fit("by", /^(agent|outcome|answered_by|channel|direction)$/),
+    who: (query.get("who") ?? "").trim().slice(0, 128),
+    action: fit("action", /^(list|read|listen|search|export|backup|erase)$/),
   };
 }
 
 /** A route without any filter, and without a call. @type {Omit<Route, "view">} */
-export const UNFILTERED = { call: null, turn: null, q: "", status: "", driver: null, from: "", to: "", sort: "newest", order: "", more: {}, by: "" };
+export const UNFILTERED = { call: null, turn: null, q: "", status: "", driver: null, from: "", to: "", sort: "newest", order: "", more: {}, by: "", who: "", action: "" };
 
 /** Returns the URL of the current route with changes. @param {Partial<Route>} changes */
 export function addressOf(changes) {
@@ -65,6 +69,7 @@ export function addressOf(changes) {
   for (const [name, value] of Object.entries(route.more)) if (value) query.set(name, value);
   if (route.sort === "best") query.set("sort", "best");
   if (route.view === "stats" && route.by) query.set("by", route.by);
+  if (route.view === "accesses") for (const name of /** @type {const} */ (["who", "action"])) if (route[name]) query.set(name, route[name]);
   const text = query.toString();
   return text ? `${BASE}?${text}` : BASE;
 }

@@ -1,8 +1,9 @@
 // The page "Set-up": each webhook with its address and its last deliveries, and what is missing, with the command for it.
 
+import { accessTable } from "./accesses.js";
 import { isAbort, read } from "./api.js";
 import { el, show } from "./dom.js";
-import { addressOf } from "./route.js";
+import { UNFILTERED, addressOf } from "./route.js";
 import { count } from "./labels.js";
 import { IS_LOCAL, PUBLIC_SERVICE, SERVICE } from "./service_address.js";
 import { copyButton } from "./share.js";
@@ -156,21 +157,14 @@ function facts(state, events) {
     el("dl", { class: "parts" }, rows.filter(([, value]) => value !== null).flatMap(([name, value]) => [el("dt", null, name), el("dd", null, value)])));
 }
 
-/** @type {Record<string, string>} */
-const ACTIONS = { list: "Listed", read: "Read", listen: "Listened", search: "Searched", export: "Exported", backup: "Downloaded a backup", erase: "Erased" };
-
 /** Shows who accessed calls last. @param {any} log */
 function accesses(log) {
   if (!log) return null;
-  const by = (/** @type {any} */ access) => access.user ?? "Token without a name";
-  const call = (/** @type {any} */ access) => access.conversation_id === null ? "Several calls"
-    : access.action === "erase" ? access.conversation_id : el("a", { href: addressOf({ view: "calls", call: access.conversation_id }) }, access.conversation_id);
-  const row = (/** @type {any} */ access) => el("tr", null, el("td", null, dayAndTime(access.at)), el("td", null, el("bdi", null, by(access))),
-    el("td", null, ACTIONS[access.action] ?? access.action), el("td", { class: "mono" }, call(access)));
   return el("section", { class: "figure", "aria-labelledby": "accesses-title" }, el("h2", { id: "accesses-title" }, "Last accesses to calls"),
-    log.data.length === 0 ? el("p", { class: "soft" }, "None yet.") : el("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Last accesses to calls" },
-      el("table", { id: "accesses" }, el("thead", null, el("tr", null, ["When", "Who", "What", "Call"].map((name) => el("th", { scope: "col" }, name)))),
-        el("tbody", null, log.data.map(row)))));
+    log.data.length === 0 ? el("p", { class: "soft" }, "None yet.") : [
+      accessTable("Table of the last accesses", log.data),
+      el("p", null, el("a", { href: addressOf({ ...UNFILTERED, view: "accesses" }) }, "The whole access log"), ", by call, name, action and days"),
+    ]);
 }
 
 /** @param {string} text @param {string} label */

@@ -5,7 +5,7 @@ import { arrange, el } from "./dom.js";
 import { addressOf } from "./route.js";
 import { markFound } from "./snippet.js";
 import { dayKey, dayName, duration, saidAt, secondsIn, time } from "./time.js";
-import { SPEAKER, TURN_KIND, count, ending } from "./labels.js";
+import { SPEAKER, TURN_KIND, alertBadges, chip, count, ending } from "./labels.js";
 import { longWait, toolItem, waitItem } from "./tools.js";
 
 /** @typedef {import("./api.js").Turn} Turn */
@@ -122,6 +122,7 @@ export class Turns {
     const turns = this.inOrder();
     this.hasLive = turns.some((turn) => turn.source !== "post_call");
     const tools = Map.groupBy(this.tools, (tool) => tool.after_place);
+    const alerts = Map.groupBy(this.call.alerts ?? [], (alert) => alert.sequence_number);
     const first = turns.length > 0 ? new Date(saidAt(turns[0])) : null;
     if (first && tools.has(0)) nodes.push(this.day(`${day = dayKey(first)} ${breaks++}`, first));
     nodes.push(...this.toolNodes(tools.get(0)));
@@ -137,7 +138,7 @@ export class Turns {
       }
       const wait = longWait(turn);
       if (wait) nodes.push(this.item(`wait ${turn.sequence_number}`, wait, waitItem));
-      nodes.push(this.node(turn, n + 1, !wait && before !== null && whoOf(before) === whoOf(turn)));
+      nodes.push(this.node(turn, n + 1, !wait && before !== null && whoOf(before) === whoOf(turn), alerts.get(turn.sequence_number)));
       before = turn;
       const after = turn.position === null ? undefined : tools.get(turn.position);
       if (after && turn.position !== null) {
@@ -203,9 +204,10 @@ export class Turns {
    * @param {Turn} turn
    * @param {number} number number in the transcript
    * @param {boolean} same same speaker
+   * @param {import("./api.js").CallAlert[]} [alerts]
    */
-  node(turn, number, same) {
-    const shown = JSON.stringify([turn, number, same, this.hasAudio, this.hasLive]);
+  node(turn, number, same, alerts = []) {
+    const shown = JSON.stringify([turn, number, same, alerts, this.hasAudio, this.hasLive]);
     const known = this.nodes.get(turn.sequence_number);
     if (known?.shown === shown) return known.node;
     const text = turn.final_text ?? turn.message_text;
@@ -216,10 +218,11 @@ export class Turns {
     const faint = kind !== undefined && turn.kind !== "text";
     const who = whoOf(turn);
     const node = el("li", { id: `turn-${turn.sequence_number}`, tabindex: "-1",
-      class: ["turn", who === "nobody" ? "nobody" : turn.speaker_type, same && "same", faint && "faint", added && "added", turn.interrupted && "interrupted"].filter(Boolean).join(" ") },
+      class: ["turn", who === "nobody" ? "nobody" : turn.speaker_type, same && "same", faint && "faint", added && "added", turn.interrupted && "interrupted", alerts.length > 0 && "alerted"].filter(Boolean).join(" ") },
     el("div", { class: "meta" },
       el("span", { class: "who" }, SPEAKER[who]),
       this.when(turn),
+      alertBadges(alerts).map(chip),
       kind && el("span", { class: "kind", title: explained }, kind),
       turn.in_record === false && el("span", { class: "note", title: "Received during the call, but not in ElevenLabs’ record" }, "only live"),
       added && el("span", { class: "note", title: "From ElevenLabs’ record; not received during the call" }, "added after the call"),

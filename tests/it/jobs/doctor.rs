@@ -1,6 +1,6 @@
 //! `doctor` and the hourly check of ElevenLabs' settings, against a stand-in of ElevenLabs' API.
 
-use crate::support::fake_elevenlabs::{CREATED_SECRET, FakeElevenLabs, Fault, KEY};
+use crate::support::fake_elevenlabs::{CREATED_SECRET, FakeElevenLabs, Fault, KEY, workspace};
 use crate::support::metrics::Scrape;
 use crate::support::service::{Service, binary, sdk_python, wait_for};
 use crate::support::turns::turn;
@@ -12,33 +12,6 @@ use std::path::{Path, PathBuf};
 
 const SECRET: &str = "wsec_of_the_doctors_service";
 const PUBLIC: &str = "https://calls.example.com";
-
-fn webhook(id: &str, url: &str) -> Value {
-    json!({
-        "webhook_id": id, "name": "calls", "webhook_url": url, "is_disabled": false, "is_auto_disabled": false,
-        "created_at_unix": 1_790_000_000, "auth_type": "hmac", "usage": [{"usage_type": "ConvAI Settings"}],
-        "most_recent_failure_error_code": null, "most_recent_failure_timestamp": null, "retry_enabled": true,
-    })
-}
-
-/// A workspace as it should be, for a service at this address.
-fn workspace(public: &str) -> Value {
-    json!({
-        "webhooks": [webhook("wh_1", &format!("{public}/webhooks/elevenlabs/post-call"))],
-        "settings": {
-            "webhooks": {
-                "post_call_webhook_id": "wh_1", "events": ["transcript", "call_initiation_failure"],
-                "transcript_format": "json", "exclude_transcript": false, "send_audio": null,
-            },
-            "conversation_initiation_client_data_webhook": null, "can_use_mcp_servers": true,
-        },
-        "agents": [
-            {"agent_id": "agent_1", "name": "Dispatch",
-                "platform_settings": {"workspace_overrides": {"webhooks": null}}},
-            {"agent_id": "agent_2", "name": "Old", "archived": true},
-        ],
-    })
-}
 
 /// A run of `doctor`, with what it needs.
 struct Doctor {

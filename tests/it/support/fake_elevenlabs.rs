@@ -11,6 +11,34 @@ pub const CREATED_SECRET: &str = "wsec_0123456789abcdef0123456789abcdef";
 
 pub const KEY: &str = "xi-key-0123456789abcdef";
 
+/// A webhook as ElevenLabs lists it.
+fn webhook(id: &str, url: &str) -> Value {
+    json!({
+        "webhook_id": id, "name": "calls", "webhook_url": url, "is_disabled": false, "is_auto_disabled": false,
+        "created_at_unix": 1_790_000_000, "auth_type": "hmac", "usage": [{"usage_type": "ConvAI Settings"}],
+        "most_recent_failure_error_code": null, "most_recent_failure_timestamp": null, "retry_enabled": true,
+    })
+}
+
+/// A workspace as it should be, for a service at this address.
+pub fn workspace(public: &str) -> Value {
+    json!({
+        "webhooks": [webhook("wh_1", &format!("{public}/webhooks/elevenlabs/post-call"))],
+        "settings": {
+            "webhooks": {
+                "post_call_webhook_id": "wh_1", "events": ["transcript", "call_initiation_failure"],
+                "transcript_format": "json", "exclude_transcript": false, "send_audio": null,
+            },
+            "conversation_initiation_client_data_webhook": null, "can_use_mcp_servers": true,
+        },
+        "agents": [
+            {"agent_id": "agent_1", "name": "Dispatch",
+                "platform_settings": {"workspace_overrides": {"webhooks": null}}},
+            {"agent_id": "agent_2", "name": "Old", "archived": true},
+        ],
+    })
+}
+
 /// A failure of a request in place of its response.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {

@@ -2,6 +2,8 @@
 
 use super::page::{ago, say, some_calls};
 use crate::support::browser::Page;
+use crate::support::fake_elevenlabs::{FakeElevenLabs, KEY, workspace};
+use crate::support::openapi::send;
 use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
 use crate::support::service::{Service, TURNS, wait_for};
 use crate::support::whole_call::{CALL, CUT_OFF, POST_CALL, SECRET};
@@ -79,6 +81,21 @@ fn a_silent_call_stands_apart_and_is_ended_on_the_page() {
     page.step("live", json!({}));
     page.step("quiet", json!({"name": "Unknown driver …abcdef", "about": "Silent for 3 days", "dated": ", "}));
     assert_eq!(service.get("/api/v1/calls/conv_0123456789abcdef").json()["status"], "failed");
+}
+
+#[test]
+fn a_call_that_is_marked_as_completed_ends_with_its_last_turn_and_has_a_length() {
+    let service = Service::start();
+    for (speaker, minutes) in [("agent", 12), ("user", 10)] {
+        say(&service, "conv_1", speaker, "Hello?", &ago(minutes));
+    }
+    let page = Page::open(&service.url("/?call=conv_1"), json!({}));
+    page.step("live", json!({}));
+    page.step("markCompleted", json!({"length": "2:00"}));
+    let call = service.get("/api/v1/calls/conv_1").expect(200).json();
+    assert_eq!((&call["status"], &call["duration_seconds"]), (&json!("completed"), &json!(120)));
+    assert!(call["call_end_time"].is_string());
+    assert_eq!(call["call_end_time"], call["last_turn_time"]);
 }
 
 #[test]
@@ -162,4 +179,75 @@ fn the_set_up_page_tells_what_arrived_what_was_refused_and_what_is_missing() {
         let page = Page::open(&service.url("/"), json!({"phone": phone, "dark": phone}));
         page.step("setUp", json!({"hooks": hooks, "missing": missing, "reason": refused}));
     }
+}
+
+#[test]
+fn the_set_up_page_has_the_findings_about_elevenlabs_settings_with_their_remedies() {
+    let mut off = workspace("https://calls.example.com");
+    off["webhooks"][0]["is_auto_disabled"] = json!(true);
+    off["settings"]["webhooks"]["transcript_format"] = json!("opentelemetry");
+    let elevenlabs = FakeElevenLabs::start(Vec::new(), 10);
+    elevenlabs.put_workspace(off);
+    let url = elevenlabs.url();
+    let service = Service::start_with(&["--elevenlabs-api-key", KEY, "--elevenlabs-base-url", &url]);
+    let check = wait_for("the check", || {
+        let check = service.get("/api/v1/setup").expect(200).json()["elevenlabs_check"].clone();
+        check.is_object().then_some(check)
+    });
+    let wrong = check["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "ok");
+    let found: Vec<_> = wrong.map(|finding| json!([finding["text"], finding["remedy"]])).collect();
+    assert_eq!(found.len(), 2, "{check}");
+    let missing =
+        ["--elevenlabs-secret-file", "--ingest-token-file", "--api-token-file", "--backup-every", "--audio-dir"];
+    for phone in [false, true] {
+        let page = Page::open(&service.url("/?view=setup"), json!({"phone": phone, "dark": phone}));
+        page.step("findings", json!({"found": found, "missing": missing}));
+    }
+}
+
+#[test]
+fn the_access_log_is_read_by_call_name_action_and_days() {
+    const MANAGER: &str = "manager_0123456789abcdef";
+    let flags = ["--api-token", "anna:read:reader_0123456789abcdef", "--api-token"];
+    let service = Service::start_with(&[&flags[..], &[&format!("boss:manage:{MANAGER}")]].concat());
+    for call in ["conv_a", "conv_b"] {
+        say(&service, call, "agent", "Hello.", &ago(1));
+    }
+    let as_anna = [("Authorization", "Bearer reader_0123456789abcdef")];
+    for path in ["calls/conv_a", "calls/conv_b/transcriptions", "export", "search?q=hello"] {
+        assert_eq!(send(&service, "GET", &format!("/api/v1/{path}"), &as_anna, b"").status, 200, "{path}");
+    }
+    let as_boss = [("Authorization", "Bearer manager_0123456789abcdef")];
+    assert_eq!(send(&service, "DELETE", "/api/v1/calls/conv_b", &as_boss, b"").status, 204);
+    wait_for("the entries", || {
+        let log = send(&service, "GET", "/api/v1/access-log", &as_boss, b"").text;
+        let log: serde_json::Value = serde_json::from_str(&log).unwrap();
+        (log["data"].as_array().unwrap().len() == 5).then_some(())
+    });
+    let [erased, searched, exported, read_b, read_a] = [
+        ["boss", "Erased", "conv_b"],
+        ["anna", "Searched", "Several calls"],
+        ["anna", "Exported", "Several calls"],
+        ["anna", "Read", "conv_b"],
+        ["anna", "Read", "conv_a"],
+    ];
+    // The page itself watches all calls, so it is in the log too.
+    let filters = json!([
+        {"path": "/?view=accesses&call=conv_b", "rows": [erased, read_b]},
+        {"label": "Who", "value": "anna", "rows": [read_b]},
+        {"label": "Call", "value": "", "rows": [searched, exported, read_b, read_a]},
+        {"label": "What", "value": "export", "rows": [exported]},
+        {"label": "From", "value": "2020-01-01", "rows": [exported]},
+        {"label": "To", "value": "2020-01-31", "rows": []},
+    ]);
+    for phone in [false, true] {
+        let page = Page::open(&service.url(&format!("/#token={MANAGER}")), json!({"phone": phone, "dark": phone}));
+        page.step("live", json!({}));
+        page.step("accesses", json!({ "filters": filters }));
+    }
+    // The page of a call leads there.
+    let page = Page::open(&service.url(&format!("/?call=conv_a#token={MANAGER}")), json!({}));
+    page.step("live", json!({}));
+    let by_boss = ["boss", "Read", "conv_a"];
+    page.step("readers", json!({"rows": [by_boss, read_a]}));
 }

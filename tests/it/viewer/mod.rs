@@ -1,5 +1,7 @@
 //! Tests of the web page.
 
+mod alerts;
 mod finding;
 mod many;
 mod page;
+mod screenshots;
