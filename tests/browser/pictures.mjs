@@ -16,7 +16,7 @@ export const steps = {
     await fits(opened);
     if (!file) return;
     const size = page.viewportSize();
-    const height = await page.evaluate(() => document.querySelector(".top").offsetHeight + document.querySelector(".page, #main").scrollHeight);
+    const height = await page.evaluate(() => document.querySelector(".top").offsetHeight + (document.querySelector(".page") ?? document.getElementById("main")).scrollHeight);
     if (whole) await page.setViewportSize({ width: size.width, height: Math.max(size.height, height) });
     await writeFile(file, await page.screenshot({ animations: "disabled", caret: "hide" }));
     await page.setViewportSize(size);

@@ -36,7 +36,7 @@ export async function accessLog(pane) {
   show(pane, el("div", { class: "page", tabindex: "0", role: "region", "aria-label": "Access log" },
     el("h1", null, "Access log"),
     el("p", { class: "lead" }, "Who read, heard, searched, exported or erased calls, newest first. The words of a search are not stored."),
-    el("form", { class: "stats-bar", role: "search", "aria-label": "Accesses", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
+    el("form", { class: "stats-bar narrow", role: "search", "aria-label": "Accesses", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
       field("Who", text("who", who, "Anybody", (who) => go({ who }))),
       field("Call", text("call", call ?? "", "Any call id", (call) => go({ call: call || null }))),
       field("What", chosen), field("From", day("from", from)), field("To", day("to", to))),
@@ -91,5 +91,5 @@ function row(access) {
   const by = access.user === null ? "Token without a name" : el("a", { href: addressOf({ ...UNFILTERED, view: "accesses", who: access.user }), title: "Show the accesses of this name" }, el("bdi", null, access.user));
   const call = access.conversation_id === null ? "Several calls"
     : access.action === "erase" ? access.conversation_id : el("a", { href: addressOf({ ...UNFILTERED, view: "calls", call: access.conversation_id }) }, access.conversation_id);
-  return el("tr", null, el("td", null, dayAndTime(access.at)), el("td", null, by), el("td", null, ACTIONS[access.action] ?? access.action), el("td", { class: "mono" }, call));
+  return el("tr", null, el("td", null, dayAndTime(access.at)), el("td", null, by), el("td", null, ACTIONS[access.action] ?? access.action), el("td", { class: access.conversation_id !== null && "mono" }, call));
 }

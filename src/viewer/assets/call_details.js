@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { driver, nameOf, shortId } from "./drivers.js";
-import { may } from "./rights.js";
+import { mayReadLog } from "./rights.js";
 import { UNFILTERED, addressOf } from "./route.js";
 import { duration, time } from "./time.js";
 import { ANSWERED_BY, ANSWERED_BY_SOURCE, CHANNEL, DIRECTION, DRIVER_SOURCE, END_REASON, OUTCOME, STATUS, count, language, neverBegan, spaced } from "./labels.js";
@@ -70,7 +70,7 @@ function course(call) {
     ["Batch", call.batch_id && el("span", { class: "mono" }, call.batch_id)],
     ["Cost", cost(call)],
     ["Call id", el("span", { class: "mono" }, call.conversation_id)],
-    ["Access log", may("manage") ? el("a", { href: addressOf({ ...UNFILTERED, view: "accesses", call: call.conversation_id }) }, "Who read this call") : null],
+    ["Access log", mayReadLog() ? el("a", { href: addressOf({ ...UNFILTERED, view: "accesses", call: call.conversation_id }) }, "Who read this call") : null],
   ]));
 }
 

@@ -126,7 +126,7 @@ async function enter(ended) {
   who.textContent = known.user ?? "";
   who.hidden = !known.user;
   who.title = known.user ? `Signed in as ${known.user}, role ${known.role}` : "";
-  setRole(known.role);
+  setRole(known.role, known.sign_in);
   byId("to-setup").hidden = known.allowed && !may("manage");
   if (!known.allowed) {
     signIn(main, { ended, refused }, () => enter(false));

@@ -6,9 +6,22 @@ const ROLES = ["ingest", "list", "read", "manage"];
 /** @type {string} */
 let role = "manage";
 
-/** Sets the reader's role. A service without roles lets everybody do everything. @param {string | null | undefined} name */
-export function setRole(name) {
+/** True if readers sign in, so that the service may log who read which call. */
+let isLogged = false;
+
+/**
+ * Sets the reader's role, and whether readers sign in. A service without roles lets everybody do everything.
+ * @param {string | null | undefined} name
+ * @param {boolean} signsIn
+ */
+export function setRole(name, signsIn) {
   role = name ?? "manage";
+  isLogged = signsIn;
+}
+
+/** Returns true if the reader may see who read calls. */
+export function mayReadLog() {
+  return isLogged && may("manage");
 }
 
 /** Returns true if the reader's role is this one or a higher one. @param {"list" | "read" | "manage"} least */

@@ -87,10 +87,11 @@ function missing(state) {
 /** Says what is wrong with ElevenLabs' settings. @param {any} check */
 function findings(check) {
   const wrong = check?.findings.filter((/** @type {any} */ finding) => finding.severity !== "ok") ?? [];
-  return wrong.length > 0 && el("section", { class: "figure", role: "alert", "aria-labelledby": "findings-title" },
+  const sentence = (/** @type {string} */ text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  return wrong.length > 0 && el("section", { class: "figure webhook", role: "alert", "aria-labelledby": "findings-title" },
     el("h2", { id: "findings-title" }, "ElevenLabs’ settings", el("span", { class: "chip bad" }, count(wrong.length, "finding"))),
-    el("p", { class: "soft" }, "Checked ", ...ago(check.checked_at), ". ", el("code", null, "transcribe-hook doctor"), " checks more, and mends it with ", el("code", null, "--fix"), "."),
-    el("dl", { class: "parts" }, wrong.flatMap((/** @type {any} */ { text, remedy }) => [el("dt", null, text), el("dd", null, remedy)])));
+    el("p", { class: "soft" }, "Last check: ", ...ago(check.checked_at), ". ", el("code", null, "transcribe-hook doctor"), " checks more, and with ", el("code", null, "--fix"), " it mends what it can."),
+    el("dl", { class: "findings" }, wrong.flatMap((/** @type {any} */ { text, remedy }) => [el("dt", null, sentence(text)), el("dd", null, sentence(remedy))])));
 }
 
 /** Says that ElevenLabs cannot reach the address at which the page is read. */
