@@ -196,6 +196,7 @@ export const steps = {
     await page.locator(".row a", { hasText: name }).first().click();
     await see(opened, "#call-name", [name]);
     assert.equal(await page.locator("#list-pane").isVisible(), false);
+    assert.equal(await page.locator(".turn .who").first().isVisible(), true, "who speaks");
     await fits(opened);
     const about = page.getByRole("button", { name: "About" });
     assert.equal(await about.getAttribute("aria-expanded"), "false");

@@ -44,7 +44,7 @@ export function actions(call, turns) {
     copyButton("Copy", () => asText(call, turns())),
     link,
     menu,
-    el("button", { type: "button", onclick: () => print() }, "Print"),
+    el("button", { type: "button", class: "print", onclick: () => print() }, "Print"),
   ];
 }
 
