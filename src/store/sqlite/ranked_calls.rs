@@ -65,11 +65,8 @@ impl Ranking {
     fn key(&self) -> String {
         let value = &self.value;
         if self.texts_last {
-            format!(
-                "iif({}, {value} - {LOWERED_SECONDS}, \
-            {value})",
-                is_text()
-            )
+            let is_text = is_text();
+            format!("iif({is_text}, {value} - {LOWERED_SECONDS}, {value})")
         } else {
             value.clone()
         }
