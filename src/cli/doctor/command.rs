@@ -81,10 +81,10 @@ pub(in crate::cli) fn run(args: &DoctorArgs) -> Result<()> {
     let secrets = args.secrets.read_existing()?;
     findings.extend(machine::findings(&args.database.database, &args.secrets, secrets.is_empty()));
     if args.ingest_tokens.is_empty() {
-        findings.push(Finding::warning(
+        findings.push(Finding::skipped(
             "ingest_token",
-            "without an ingest token anybody who reaches the service may store turns",
-            "give `serve` and this command --ingest-token-file",
+            "this command was given no ingest token, so it cannot tell whether `serve` has one",
+            "pass --ingest-token-file, as `serve` has it; without it anybody who reaches the service may store turns",
         ));
     }
     match &args.public_url {

@@ -28,10 +28,10 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(if has_no_secret {
-        Finding::problem(
+        Finding::skipped(
             "signing_secret",
-            "without a signing secret every post-call event is refused",
-            "give `serve` and this command --elevenlabs-secret-file with the secret of the webhook",
+            "this command was given no signing secret, so it cannot tell whether `serve` has one",
+            "pass --elevenlabs-secret-file, as `serve` has it; without it every post-call event is refused",
         )
     } else {
         Finding::ok("signing_secret", "there is a signing secret")
