@@ -212,6 +212,7 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         domain: args.tls.domain(),
         database: &args.database.database,
         own_token,
+        has_initiation_variables: initiation_variables.is_some(),
         missing: missing.into_iter().filter(|(_, is_missing)| *is_missing).map(|(part, _)| part).collect(),
     };
     report.log()?;

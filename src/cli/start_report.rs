@@ -21,6 +21,8 @@ pub(super) struct StartReport<'a> {
     pub(super) database: &'a Path,
     /// The token file and its first token, if that file is used.
     pub(super) own_token: Option<(PathBuf, Secret)>,
+    /// True if variables for the start of inbound calls are set up.
+    pub(super) has_initiation_variables: bool,
     pub(super) missing: Vec<Part>,
 }
 
@@ -62,6 +64,10 @@ impl StartReport<'_> {
             post_call,
             "webhooks: {history} or {turn} during a call, {post_call} after it{hint}"
         );
+        if self.has_initiation_variables {
+            let initiation = format!("{url}{}", api::INITIATION_WEBHOOK_PATH);
+            tracing::info!(initiation, "webhook: {initiation} before an inbound call{hint}");
+        }
         self.log_what_is_missing();
         Ok(())
     }

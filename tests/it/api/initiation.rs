@@ -111,6 +111,10 @@ fn whatever_is_asked_every_variable_is_answered() {
     });
     std::fs::write(&file, variables.to_string()).unwrap();
     let service = with_maria(&["--initiation-variables", file.to_str().unwrap(), "--elevenlabs-secret", SECRET]);
+    // The log of the start names the address.
+    wait_for("the address", || {
+        service.events().iter().any(|line| line["initiation"] == service.url(INITIATION)).then_some(())
+    });
     let nobody = json!({"driver_id": 0, "greeting": "Hello!", "last_talk": "none", "number": "", "company": "Acme",
         "depots": 3});
     let json_type = ("content-type", "application/json");
