@@ -3,7 +3,7 @@
 use super::args::database::DatabaseArgs;
 use super::args::values::{conversation_id, driver_id};
 use super::erase_session::{Confirmation, EraseSession, counted};
-use super::output::print_line;
+use super::output::{count, print_line};
 use crate::domain::{ConversationId, DriverId};
 use crate::jobs::retention::EraseCounts;
 use anyhow::{Result, bail};
@@ -71,11 +71,16 @@ pub(super) fn run(args: &EraseArgs) -> Result<()> {
         print_line(format_args!("{report}"))?;
     } else {
         let counts = format!(
-            "{drivers} drivers, {calls} calls, {events} unreadable events and {dispatches} dispatches of no call"
+            "{}, {}, {} and {} of no call",
+            count(drivers, "driver"),
+            count(calls, "call"),
+            count(events, "unreadable event"),
+            count(dispatches, "dispatch")
         );
         print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
         if unproven > 0 {
-            print_line(format_args!("{unproven} calls were not erased: only an unsigned history names this driver"))?;
+            let calls = count(unproven, "call");
+            print_line(format_args!("not erased: {calls}, because only an unsigned history names this driver"))?;
         }
     }
     Ok(())

@@ -13,10 +13,15 @@ pub(super) fn print_line(line: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// Returns a number with its noun: `1 call`, `2 calls`.
+/// Returns a number with its noun: `1 call`, `2 calls`, `2 dispatches`.
 pub(super) fn count(number: impl TryInto<u64>, noun: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    let ending = match number {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{ending}")
 }
 
 /// Prints a line to standard error. Failures are ignored, because there is nowhere to report them.

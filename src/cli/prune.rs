@@ -3,7 +3,7 @@
 use super::args::database::DatabaseArgs;
 use super::args::values::age;
 use super::erase_session::{Confirmation, EraseSession};
-use super::output::print_line;
+use super::output::{count, print_line};
 use crate::domain::Timestamp;
 use crate::jobs::retention::{EraseCounts, check_arrival, cutoff};
 use anyhow::{Context as _, Result};
@@ -57,8 +57,11 @@ pub(super) fn run(args: &PruneArgs) -> Result<()> {
         print_line(format_args!("{report}"))?;
     } else {
         let counts = format!(
-            "{calls} calls with {turns} turns, {events} events of no call and {dispatches} dispatches of no call from \
-             before {before}"
+            "{} with {}, {} of no call and {} of no call from before {before}",
+            count(calls, "call"),
+            count(turns, "turn"),
+            count(events, "event"),
+            count(dispatches, "dispatch")
         );
         print_line(format_args!("{} {counts}", args.confirmation.verb()))?;
     }

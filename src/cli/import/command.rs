@@ -2,7 +2,7 @@
 
 use crate::cli::args::database::NewDatabaseArgs;
 use crate::cli::args::input::open;
-use crate::cli::output::{eprint_line, print_line};
+use crate::cli::output::{count, eprint_line, print_line};
 use crate::cli::usage_error::usage;
 use crate::domain::Timestamp;
 use crate::domain::driver_form::{parse_dispatch, parse_driver};
@@ -118,7 +118,8 @@ fn store<T: Clone, K: std::hash::Hash + Eq, C: Command<Output = Counts>>(
     let counts = loop {
         if !bad.is_empty() && !args.skip_bad {
             report(&mut bad);
-            bail!("nothing was stored because {} rows are invalid; --skip-bad stores the others", bad.len());
+            let invalid = count(bad.len(), "invalid row");
+            bail!("nothing was stored because of {invalid}; --skip-bad stores the others");
         }
         if rows.is_empty() {
             break Counts::default();
