@@ -10,7 +10,7 @@ use std::io::{self, Write};
 type Column = (&'static str, fn(&Call, Option<&Driver>) -> Option<String>);
 
 /// The columns. New ones are added at the end.
-const COLUMNS: [Column; 44] = [
+const COLUMNS: [Column; 45] = [
     ("conversation_id", |call, _| Some(call.conversation_id.as_str().to_owned())),
     ("call_start_time", |call, _| time(Some(call.call_start_time))),
     ("call_end_time", |call, _| time(call.call_end_time)),
@@ -55,6 +55,7 @@ const COLUMNS: [Column; 44] = [
     ("driver_conflict", |call, _| call.report.driver_conflict.clone()),
     ("created_at", |call, _| time(Some(call.created_at))),
     ("updated_at", |call, _| time(Some(call.updated_at))),
+    ("initiation_source", |call, _| call.report.initiation_source.clone()),
 ];
 
 fn time(time: Option<Timestamp>) -> Option<String> {

@@ -2,9 +2,11 @@
 //! numbers of the same calls.
 
 use crate::support::browser::Page;
+use crate::support::export::exported;
 use crate::support::sample_calls::load_sample_calls;
 use crate::support::service::Service;
-use crate::support::tools::{output, tool};
+use crate::support::tools::{blocks, output, tool};
+use crate::support::understood::change;
 use crate::support::whole_call::SECRET;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,10 +172,10 @@ fn sum_of_stats(stats: &Value) -> Sum {
     Sum { calls: number("calls"), with_duration: number("with_duration"), seconds: number("duration_seconds") }
 }
 
-fn by_api(service: &Service) -> Figures {
+/// Returns the figures of the statistics, by driver and by the Monday of the week.
+fn weeks_of_stats(service: &Service) -> BTreeMap<(Option<u64>, String), Sum> {
     let stats = |query: &str| service.get(&format!("/api/v1/stats?{query}")).expect(200).json();
     let whole = stats("");
-    let all = &whole["all"];
     let mut weeks: BTreeMap<_, Sum> = BTreeMap::new();
     let drivers = whole["drivers"].as_array().unwrap();
     assert_eq!(whole["more_drivers"], false);
@@ -187,6 +189,13 @@ fn by_api(service: &Service) -> Figures {
             week.seconds += of_day.seconds;
         }
     }
+    weeks
+}
+
+fn by_api(service: &Service) -> Figures {
+    let whole = service.get("/api/v1/stats").expect(200).json();
+    let all = &whole["all"];
+    let weeks = weeks_of_stats(service);
     // A list has the number of stored turns of each call.
     let list = service.get("/api/v1/calls?limit=1000").expect(200).json();
     assert_eq!(list["has_more"], false);
@@ -201,6 +210,82 @@ fn by_api(service: &Service) -> Figures {
         stored_turns: Some(calls.iter().map(|call| call["turn_count"].as_u64().unwrap()).sum()),
         weeks,
     }
+}
+
+/// Returns a documented query's calls and mean length, in milliseconds, by driver and week.
+fn documented_weeks(service: &Service, folder: &Path) -> BTreeMap<(u64, String), (u64, Option<u64>)> {
+    const CHECK: &str = r"
+import json
+print(json.dumps([[int(driver), str(week.date()), int(count), None if pd.isna(mean) else float(mean)]
+                  for (driver, week), count, mean in lengths.itertuples()]))
+";
+    let table = exported(service.database(), &["--format", "calls-csv"]);
+    std::fs::write(folder.join("calls.csv"), table).unwrap();
+    let program = format!("{}\n{CHECK}", blocks("python")[2]);
+    let printed = output(tool("python").args(["-c", &program]), folder);
+    let rows: Vec<(u64, String, u64, Option<f64>)> = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    rows.into_iter()
+        .map(|(driver, week, calls, mean)| ((driver, week), (calls, mean.map(|mean| rounded(mean * 1000.0)))))
+        .collect()
+}
+
+#[test]
+fn the_documented_queries_give_the_numbers_of_the_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start_on(&folder.path().join("calls.db"), &["--elevenlabs-secret", SECRET]);
+    load_sample_calls(&service, CALLS);
+    let insert = |id: &str, column: &str, value: &str| {
+        let sql = format!(
+            "INSERT INTO calls (conversation_id, driver_id, driver_source, call_start_time, call_end_time, status, \
+             duration_seconds, {column}, created_at, updated_at) SELECT '{id}', driver_id, driver_source, \
+             call_start_time, call_end_time, 'completed', 5000, '{value}', created_at, updated_at FROM calls \
+             WHERE driver_id IS NOT NULL AND call_end_time IS NOT NULL LIMIT 1"
+        );
+        change(&service, &sql);
+    };
+    // Calls that do not count, each for another reason.
+    insert("conv_parent", "parent_conversation_id", "conv_other");
+    insert("conv_source", "initiation_source", "subagent_tool");
+    insert("conv_environment", "environment", "staging");
+
+    let days = service.get("/api/v1/stats").expect(200).json()["days"].as_array().unwrap().clone();
+    let by_api: Vec<_> = days
+        .iter()
+        .map(|day| {
+            (day["date"].clone(), day["calls"].as_u64(), day["completed"].as_u64(), day["mean_seconds"].as_f64())
+        })
+        .map(|(date, calls, completed, mean)| (date, calls, completed, mean.map(rounded)))
+        .collect();
+    let sql = blocks("sql").remove(0);
+    // A comment at its start would be read as a flag.
+    let query = sql.split_inclusive(';').next().and_then(|query| query.get(query.find("SELECT")?..)).unwrap();
+    let printed = output(Command::new("sqlite3").args(["-readonly", "-json", "calls.db", query]), folder.path());
+    let rows: Value = serde_json::from_str(&printed).unwrap();
+    let by_sql: Vec<_> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|day| (day["day"].clone(), day["calls"].as_u64(), day["completed"].as_u64(), day["seconds"].as_f64()))
+        .map(|(date, calls, completed, mean)| (date, calls, completed, mean.map(rounded)))
+        .collect();
+    assert_eq!(by_sql, by_api);
+    assert!(by_api.len() > 5, "{} days", by_api.len());
+
+    let by_api: BTreeMap<_, _> = by_api_weeks(&service);
+    assert_eq!(documented_weeks(&service, folder.path()), by_api);
+    assert!(by_api.len() > 50, "{} rows", by_api.len());
+}
+
+/// Returns the API's calls and mean length, in milliseconds, by driver and week.
+fn by_api_weeks(service: &Service) -> BTreeMap<(u64, String), (u64, Option<u64>)> {
+    let weeks = weeks_of_stats(service).into_iter();
+    let known = weeks.filter_map(|((driver, week), sum)| Some(((driver?, week), sum)));
+    known
+        .map(|(key, Sum { calls, with_duration, seconds })| {
+            let mean = (with_duration > 0).then(|| rounded(float(seconds) * 1000.0 / float(with_duration)));
+            (key, (calls, mean))
+        })
+        .collect()
 }
 
 /// Formats a duration as the page does.
