@@ -184,6 +184,8 @@ fn run(path: &str, block: &str, service: &Service) -> String {
     let programs = Path::new(env!("CARGO_BIN_EXE_transcribe-hook")).parent().unwrap();
     let search_path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let commands = block.replace("http://127.0.0.1:8080", &service.url(""));
+    let simulate = |url: &str| format!("transcribe-hook simulate --url {url}");
+    let commands = commands.replace(&simulate("https://calls.example.com"), &simulate(&service.url("")));
     let mut shell = Command::new("sh");
     let out = shell.args(["-euc", &commands]).current_dir(folder).env("PATH", search_path).output().unwrap();
     assert!(out.status.success(), "{path}: {block}\n{}", String::from_utf8_lossy(&out.stderr));
@@ -195,6 +197,7 @@ fn the_commands_of_the_documents_work_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("wsec.txt");
     std::fs::write(&secret, "wsec_0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::write(folder.path().join("ingest-token.txt"), "ingest_0123456789abcdef\n").unwrap();
     let flags = ["--elevenlabs-secret-file", secret.to_str().unwrap()];
     let service = Service::start_guarded_on(&folder.path().join("transcribe-hook.db"), &flags);
     std::fs::write(folder.path().join("drivers.csv"), "id,name,phone_number\n7,Jo Brandt,\n").unwrap();
