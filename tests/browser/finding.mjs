@@ -21,9 +21,11 @@ export const steps = {
   },
 
   /** Hits of one call stand together, with their number and their seconds. */
-  async grouped(opened, { words, groups }) {
+  async grouped(opened, { words, speaker, groups }) {
     await opened.page.getByRole("searchbox").fill(words);
-    await until(opened, (n) => document.querySelectorAll(".found-call").length === n, groups.length);
+    if (speaker !== undefined) await opened.page.getByRole("combobox", { name: "Speaker" }).selectOption(speaker);
+    const names = groups.map(({ name }) => name).join();
+    await until(opened, (names) => [...document.querySelectorAll(".found-call .name")].map((name) => name.textContent).join() === names, names);
     const shown = await opened.page.locator(".found-call").evaluateAll((groups) => groups.map((group) => ({
       name: group.querySelector(".name").textContent,
       number: group.querySelector(".length").textContent,
@@ -264,6 +266,12 @@ export const steps = {
       return [item.querySelector(".who").textContent, item.querySelector(".kind")?.textContent].filter(Boolean).join(": ");
     }));
     assert.deepEqual(shown, items);
+  },
+
+  /** What the page says of the call's record. */
+  async recordSays(opened, { text }) {
+    await opened.page.getByRole("region", { name: "Record", exact: true }).or(opened.page.locator("section", { has: opened.page.getByRole("heading", { name: "Record", exact: true }) })).first().waitFor();
+    await opened.page.getByText(text, { exact: true }).waitFor();
   },
 
   /** A tool call is unfolded to its arguments and its result. */

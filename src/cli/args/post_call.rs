@@ -1,7 +1,7 @@
 //! Flags of `serve` for the post-call webhook of ElevenLabs.
 
 use super::secrets::{Secrets, WebhookSecret};
-use super::values::size;
+use super::values::{duration, size};
 use crate::api::webhooks::signed_body::PostCallSettings;
 use crate::cli::usage_error::OrUsage as _;
 use crate::elevenlabs::EventOptions;
@@ -18,7 +18,7 @@ pub(in crate::cli) struct PostCallArgs {
     /// Limit the difference between a signature's time and the clock
     #[arg(
         long, env = "TRANSCRIBE_HOOK_SIGNATURE_TOLERANCE", value_name = "DURATION", default_value = "30m",
-        value_parser = humantime::parse_duration,
+        value_parser = duration,
     )]
     signature_tolerance: Duration,
     /// Limit the size of a post-call event

@@ -1,6 +1,6 @@
 //! The flags that say how long calls and the access log are kept.
 
-use super::values::age;
+use super::values::{age, duration};
 use crate::cli::usage_error::usage;
 use anyhow::Result;
 use clap::Args;
@@ -20,7 +20,7 @@ pub(in crate::cli) struct RetentionArgs {
     /// The log says who read, heard, searched, exported or erased which call. With --no-token nothing is logged.
     #[arg(
         long, env = "TRANSCRIBE_HOOK_ACCESS_LOG_KEEP", value_name = "DURATION", default_value = "90d",
-        value_parser = humantime::parse_duration,
+        value_parser = duration,
     )]
     pub(in crate::cli) access_log_keep: Duration,
 }

@@ -6,6 +6,7 @@ use crate::domain::{
 };
 use crate::elevenlabs::client::{self, PlainHttp};
 use crate::jobs::retention::MIN_AGE;
+use humantime::DurationError;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(in crate::cli) enum ValueError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error(transparent)]
-    Duration(#[from] humantime::DurationError),
+    Duration(#[from] DurationError),
     #[error(transparent)]
     Size(#[from] parse_size::Error),
     #[error("unknown log level {0:?}; levels are off, error, warn, info, debug, trace")]
@@ -27,9 +28,20 @@ pub(in crate::cli) enum ValueError {
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
 }
 
+/// Parses a duration such as `15m`.
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, ValueError> {
+    humantime::parse_duration(text).map_err(|error| match error {
+        // Its own example is in seconds, which would erase everything if it was the age of calls to erase.
+        DurationError::UnknownUnit { unit, .. } if unit.is_empty() => {
+            ValueError::Rule("must have a unit, such as 90d, 24h, 15m or 30s")
+        }
+        other => ValueError::Duration(other),
+    })
+}
+
 /// Parses an interval of at least one second, so no periodic work runs without a pause.
 pub(in crate::cli) fn interval(text: &str) -> Result<Duration, ValueError> {
-    let every = humantime::parse_duration(text)?;
+    let every = duration(text)?;
     if every >= Duration::from_secs(1) { Ok(every) } else { Err(ValueError::Rule("must be 1s or longer")) }
 }
 
@@ -44,12 +56,12 @@ pub(in crate::cli) fn size(text: &str) -> Result<usize, ValueError> {
 
 /// Parses a timeout that no client is too slow for.
 pub(in crate::cli) fn patience(text: &str) -> Result<Duration, ValueError> {
-    let patience = humantime::parse_duration(text)?;
+    let patience = duration(text)?;
     if patience >= Duration::from_millis(100) { Ok(patience) } else { Err(ValueError::Rule("must be 100ms or longer")) }
 }
 
 pub(in crate::cli) fn heartbeat(text: &str) -> Result<Duration, ValueError> {
-    let every = humantime::parse_duration(text)?;
+    let every = duration(text)?;
     if every >= Duration::from_millis(100) { Ok(every) } else { Err(ValueError::Rule("must be 100ms or longer")) }
 }
 
@@ -78,7 +90,7 @@ pub(in crate::cli) fn domain(text: &str) -> Result<String, ValueError> {
 }
 
 pub(in crate::cli) fn age(text: &str) -> Result<Duration, ValueError> {
-    let age = humantime::parse_duration(text)?;
+    let age = duration(text)?;
     if age >= MIN_AGE { Ok(age) } else { Err(ValueError::Rule("must be 1d or longer")) }
 }
 
@@ -124,7 +136,7 @@ pub(in crate::cli) fn notice_type(text: &str) -> Result<NoticeType, ValueError> 
 
 /// Parses the pause before the first retry.
 pub(in crate::cli) fn retry_pause(text: &str) -> Result<Duration, ValueError> {
-    let pause = humantime::parse_duration(text)?;
+    let pause = duration(text)?;
     let range = Duration::from_micros(100)..=Duration::from_hours(1);
     if range.contains(&pause) { Ok(pause) } else { Err(ValueError::Rule("must be from 100us to 1h")) }
 }

@@ -119,7 +119,9 @@ function finding(name, value, why) {
 /** Shows the reconciliation of live turns and record. @param {Call} call */
 function record(call) {
   if (call.matched === null) {
-    const text = call.status === "in_progress" ? "ElevenLabs’ record arrives after the call."
+    const hasRecord = call.record_complete !== null || call.cost !== null || call.answered_by_source === "call_result";
+    const text = hasRecord ? "ElevenLabs’ record has no turns."
+      : call.status === "in_progress" ? "ElevenLabs’ record arrives after the call."
       : call.answered_by_source === "initiation_failure" ? "ElevenLabs reported that the call could not be established, so there is no record."
         : call.turn_count === 0 ? "ElevenLabs’ record has not arrived." : "ElevenLabs’ record has not arrived; only live turns are shown.";
     return section("Record", el("p", { class: "soft" }, text));

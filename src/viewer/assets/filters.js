@@ -112,13 +112,15 @@ export function filters() {
     Object.entries(ORDERS).map(([value, { name }]) => el("option", { value }, name)));
   const sort = el("select", { "aria-label": "Sort order of results", onchange: () => go({ sort: sort.value === "best" ? "best" : "newest" }) },
     el("option", { value: "newest" }, "Newest first"), el("option", { value: "best" }, "Best match first"));
+  const speaker = el("select", { "aria-label": "Speaker", onchange: () => go({ speaker: /** @type {any} */ (speaker.value) }) },
+    el("option", { value: "" }, "Said by anyone"), el("option", { value: "agent" }, "Said by the agent"), el("option", { value: "driver" }, "Said by the driver"));
   const reset = el("button", { type: "button", class: "link", onclick: () => {
     ownDays = false;
     const { call, turn, view, order } = current();
     go({ ...UNFILTERED, call, turn, view, order });
   } }, "Clear filters");
   const table = el("a", { download: true, title: "The calls of this list as a table, one row a call (CSV)" }, "Export");
-  const below = el("div", { class: "filtered" }, order, sort, more.button, table, reset);
+  const below = el("div", { class: "filtered" }, order, sort, speaker, more.button, table, reset);
 
   const element = el("form", { class: "filters", role: "search", "aria-label": "Calls", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
     el("div", { class: "search" }, magnifier(), search, hint, clearButton),
@@ -142,7 +144,8 @@ export function filters() {
     if (document.activeElement !== from) from.value = route.from;
     if (document.activeElement !== to) to.value = route.to;
     sort.value = route.sort;
-    sort.hidden = route.q === "";
+    speaker.value = route.speaker;
+    sort.hidden = speaker.hidden = route.q === "";
     order.value = route.order;
     order.hidden = route.q !== "";
     more.sync();

@@ -8,11 +8,12 @@
  * @property {string | null} call conversation id
  * @property {number | null} turn sequence number
  * @property {string} q
-  * @property {string} status a status of the API, or empty
+ * @property {string} status a status of the API, or empty
  * @property {number | null} driver
  * @property {string} from first day, as `2026-09-01`
  * @property {string} to last day
  * @property {"newest" | "best"} sort order of search results
+ * @property {"" | "agent" | "driver"} speaker whose words are searched, or empty
  * @property {"" | "asc" | "longest" | "most_turns" | "costliest"} order order of the list
  * @property {Record<string, string>} more the other filters of the API, by parameter
  * @property {string} by property by which statistics are grouped, or empty
@@ -47,6 +48,7 @@ export function current() {
     from: fit("from", DAY),
     to: fit("to", DAY),
     sort: query.get("sort") === "best" ? "best" : "newest",
+    speaker: /** @type {Route["speaker"]} */ (fit("speaker", /^(agent|driver)$/)),
     order: /** @type {Route["order"]} */ (fit("order", /^(asc|longest|most_turns|costliest)$/)),
     more: Object.fromEntries(FILTERS.map((name) => [name, (query.get(name) ?? "").trim().slice(0, 200)]).filter(([, value]) => value)),
     by: fit("by", /^(agent|outcome|answered_by|channel|direction)$/),
@@ -56,7 +58,7 @@ export function current() {
 }
 
 /** A route without any filter, and without a call. @type {Omit<Route, "view">} */
-export const UNFILTERED = { call: null, turn: null, q: "", status: "", driver: null, from: "", to: "", sort: "newest", order: "", more: {}, by: "", who: "", action: "" };
+export const UNFILTERED = { call: null, turn: null, q: "", status: "", driver: null, from: "", to: "", sort: "newest", speaker: "", order: "", more: {}, by: "", who: "", action: "" };
 
 /** Returns the URL of the current route with changes. @param {Partial<Route>} changes */
 export function addressOf(changes) {
@@ -68,6 +70,7 @@ export function addressOf(changes) {
   }
   for (const [name, value] of Object.entries(route.more)) if (value) query.set(name, value);
   if (route.sort === "best") query.set("sort", "best");
+  if (route.q && route.speaker) query.set("speaker", route.speaker);
   if (route.view === "stats" && route.by) query.set("by", route.by);
   if (route.view === "accesses") for (const name of /** @type {const} */ (["who", "action"])) if (route[name]) query.set(name, route[name]);
   const text = query.toString();

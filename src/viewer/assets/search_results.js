@@ -37,8 +37,8 @@ export class SearchResults {
 
   /** Runs the search in the URL, unless its results are already shown. @param {boolean} [anew] */
   async load(anew = false) {
-    const { q, sort } = current();
-    const filter = { q, sort, ...parameters() };
+    const { q, sort, speaker } = current();
+    const filter = { q, sort, speaker_type: speaker || null, ...parameters() };
     const wanted = JSON.stringify(filter);
     if (wanted === this.shownFor && !anew) return this.select();
     this.shownFor = wanted;

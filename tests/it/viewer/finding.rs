@@ -6,7 +6,7 @@ use crate::support::fake_elevenlabs::{FakeElevenLabs, KEY, workspace};
 use crate::support::openapi::send;
 use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
 use crate::support::service::{Service, TURNS, wait_for};
-use crate::support::whole_call::{CALL, CUT_OFF, POST_CALL, SECRET};
+use crate::support::whole_call::{CALL, CUT_OFF, POST_CALL, SECRET, post_signed, record};
 use serde_json::json;
 
 #[test]
@@ -35,6 +35,35 @@ fn one_box_finds_drivers_numbers_calls_and_words() {
     let both = json!([{"name": "Maria Kowalski", "number": "2 hits", "seconds": ["0:02", "0:11"]}]);
     page.step("grouped", json!({"words": "your", "groups": both}));
     assert!(CUT_OFF.contains("Your"));
+}
+
+#[test]
+fn words_are_searched_by_who_said_them() {
+    let service = some_calls(&[]);
+    wait_for("the index", || (service.get("/api/v1/search?q=reefer").json()["data"][1]).is_object().then_some(()));
+    let page = Page::open(&service.url("/"), json!({}));
+    let jo = json!({"name": "Jo Brandt", "number": "1 hit", "seconds": ["1:00"]});
+    let maria = json!({"name": "Maria Kowalski", "number": "1 hit", "seconds": ["0:11"]});
+    for (speaker, groups) in [("driver", json!([jo])), ("agent", json!([maria])), ("", json!([jo, maria]))] {
+        page.step("grouped", json!({"words": "reefer", "speaker": speaker, "groups": groups}));
+    }
+    let shared = Page::open(&service.url("/?q=reefer&speaker=driver"), json!({}));
+    shared.step("grouped", json!({"words": "reefer", "groups": [jo]}));
+}
+
+#[test]
+fn a_record_without_turns_is_not_told_as_missing() {
+    let service = some_calls(&[]);
+    let mut busy = record("conv_busy", "");
+    busy["data"]["transcript"] = json!([]);
+    busy["data"]["metadata"]["cost"] = json!(12);
+    post_signed(&service, &busy.to_string()).expect(200);
+    let stored = || service.get("/api/v1/calls/conv_busy").json()["cost"].is_number().then_some(());
+    wait_for("the record", stored);
+    let page = Page::open(&service.url("/?call=conv_busy"), json!({}));
+    page.step("recordSays", json!({"text": "ElevenLabs’ record has no turns."}));
+    let waiting = Page::open(&service.url("/?call=conv_failed"), json!({}));
+    waiting.step("recordSays", json!({"text": "ElevenLabs’ record has not arrived; only live turns are shown."}));
 }
 
 #[test]
