@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// Maximum time of a request, from connecting to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Maximum time until the body of an answer is read. The status is known by then, so a slow body must not delay the next
+/// notice.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Maximum length of an answer that is read, in bytes. The connection of a longer one is closed.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
@@ -58,6 +62,7 @@ impl Sender {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(TIMEOUT))
+            .timeout_recv_body(Some(BODY_TIMEOUT))
             .user_agent(concat!("transcribe-hook/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();

@@ -78,7 +78,8 @@ impl Worker {
         if batch.is_off {
             return Ok(POLL_INTERVAL);
         }
-        if batch.last_try.is_some_and(|at| until_then(at) > longest_pause(self.shared.settings.retry_pause)) {
+        let longest = longest_pause(self.shared.settings.retry_pause);
+        if batch.is_tried_by_other_clock || batch.last_try.is_some_and(|at| until_then(at) > longest) {
             tracing::warn!(endpoint = self.endpoint.url.shown(), "clock was set back; retrying what waits");
             self.settle(&Settlement { wake: true, ..Settlement::new(self.endpoint.id.clone()) })?;
             return Ok(Duration::ZERO);

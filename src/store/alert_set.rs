@@ -131,7 +131,8 @@ fn triggers_of_words(text: &str, prefix: bool) -> Triggers {
     }
     let words: Vec<&str> = text.split(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric()).collect();
     let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
-    let last = words.len().checked_sub(1)?;
+    // What follows it has no letter, or only letters that the index keeps as they are.
+    let last = words.iter().rposition(|word| word.contains(|c: char| c.is_ascii_alphanumeric()))?;
     let trigger = |(at, word): (usize, &&str)| {
         let letters = word.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(word.len());
         let lower = word[..letters].to_ascii_lowercase();
@@ -216,10 +217,14 @@ mod tests {
 
     #[test]
     fn words_with_other_letters_are_tested_by_their_beginning_or_not_at_all() {
-        let alerts = set(&["señal", "éclair", "пожар", "حريق", "load-4711"]);
-        for (text, expected) in
-            [("senal", &["señal", "éclair"][..]), ("signal", &["éclair"]), ("load 4711", &["éclair", "load-4711"])]
-        {
+        let alerts = set(&["señal", "éclair", "пожар", "حريق", "load-4711", "\"fire —\"*", "ice-🔥*"]);
+        for (text, expected) in [
+            ("firewood", &["éclair", "\"fire —\"*"][..]),
+            ("icy iceberg", &["éclair", "ice-🔥*"]),
+            ("senal", &["señal", "éclair"][..]),
+            ("signal", &["éclair"]),
+            ("load 4711", &["éclair", "load-4711"]),
+        ] {
             assert_eq!(candidates(&alerts, text), expected, "{text}");
         }
     }

@@ -64,6 +64,8 @@ pub struct OutgoingBatch {
     pub next_try: Option<Timestamp>,
     /// Latest time of a later try.
     pub last_try: Option<Timestamp>,
+    /// True if the try before the earliest or the latest of these is, by its time, yet to come: the clock was set back.
+    pub is_tried_by_other_clock: bool,
     /// Time of the oldest notice that the endpoint has not received, apart from failed ones.
     pub oldest: Option<Timestamp>,
 }

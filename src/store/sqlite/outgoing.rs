@@ -36,6 +36,10 @@ const MAX_SLICE_ROWS: usize = 500;
 /// Position of an endpoint that is being forgotten: it holds no notice back.
 const FORGOTTEN: i64 = i64::MAX;
 
+/// Minimum time by which the clock must have been set back until tries that it planned before are made at once, in
+/// seconds.
+const CLOCK_TOLERANCE_SECONDS: i64 = 30;
+
 /// Maximum number of rows that are counted.
 const MAX_COUNTED: i64 = 100_000;
 
@@ -486,7 +490,18 @@ pub(super) fn next(connection: &mut Connection, endpoint: &EndpointId, now: Time
         )
         .context(READ)?;
     let last_try = last_try.and_then(|text| Timestamp::from_stored(&text).ok());
-    Ok(OutgoingBatch { is_off: false, due, fresh, next_try, last_try, oldest })
+    let is_tried_by_other_clock = snapshot
+        .has_row(
+            &format!(
+                "SELECT 1 FROM (SELECT * FROM (SELECT last_try FROM {BY_STATE} WHERE endpoint = ?1 \
+                    AND state = 'waiting' AND next_try > ?2 ORDER BY next_try LIMIT 1) \
+                 UNION ALL SELECT * FROM (SELECT last_try FROM {BY_STATE} WHERE endpoint = ?1 \
+                    AND state = 'waiting' AND next_try > ?2 ORDER BY next_try DESC LIMIT 1)) WHERE last_try > ?3"
+            ),
+            params![endpoint, now, now.plus_seconds(CLOCK_TOLERANCE_SECONDS)],
+        )
+        .context(READ)?;
+    Ok(OutgoingBatch { is_off: false, due, fresh, next_try, last_try, is_tried_by_other_clock, oldest })
 }
 
 /// Returns the time of the oldest notice that an endpoint has not received, and the earliest next try after `after`.

@@ -5,6 +5,7 @@ use crate::support::receiver::{Receiver, Reply, Request, WEBHOOK_SECRET};
 use crate::support::service::{Service, wait_for};
 use crate::support::turns::turn;
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -123,6 +124,20 @@ fn a_try_that_a_clock_planned_which_was_ahead_is_made_now() {
     assert_eq!(file.execute(set, []).unwrap(), 1);
     wait_for("both notices", || (receiver.kinds("conv_a").len() == 1).then_some(()));
     assert_eq!(receiver.kinds("conv_a"), ["call.started"]);
+}
+
+#[test]
+fn a_try_that_was_planned_by_a_clock_some_hours_ahead_is_made_now() {
+    let receiver = Receiver::answering(|_, earlier| Reply::status(if earlier == 0 { 500 } else { 200 }));
+    let service = notifying(&receiver, "1h");
+    play(&service, "conv_a");
+    wait_for("the first failure to be stored", || (endpoint(&service)["waiting"] == 2).then_some(()));
+    let file = rusqlite::Connection::open(service.database()).unwrap();
+    file.busy_timeout(Duration::from_secs(10)).unwrap();
+    let hours = |number: i64| Timestamp::now().plus_seconds(number * 3600).unwrap();
+    let set = "UPDATE outgoing_deliveries SET last_try = ?1, next_try = ?2 WHERE state = 'waiting'";
+    assert_eq!(file.execute(set, [hours(12).to_string(), hours(13).to_string()]).unwrap(), 1);
+    wait_for("the notice", || (receiver.kinds("conv_a") == ["call.started"]).then_some(()));
 }
 
 #[test]
@@ -265,6 +280,41 @@ fn a_receiver_that_is_gone_is_switched_off_until_a_retry_even_over_a_restart() {
     for call in ["conv_a", "conv_b"] {
         wait_for("both notices", || (receiver.kinds(call) == BOTH).then_some(()));
     }
+}
+
+#[test]
+fn a_receiver_that_drips_its_answers_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (sender, requests) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let (mut connection, sender) = (connection.unwrap(), sender.clone());
+            std::thread::spawn(move || {
+                let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+                while !request.ends_with(b"}}") {
+                    let length = connection.read(&mut buffer).unwrap_or(0);
+                    request.extend_from_slice(&buffer[..length]);
+                    if length == 0 {
+                        return;
+                    }
+                }
+                let _ = sender.send(Instant::now());
+                let head = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n";
+                let mut is_open = connection.write_all(head).is_ok();
+                while is_open {
+                    std::thread::sleep(Duration::from_millis(20));
+                    is_open = connection.write_all(b"x").is_ok();
+                }
+            });
+        }
+    });
+    let service = Service::start_with(&flags(&url, "1h"));
+    play(&service, "conv_a");
+    let first = requests.recv_timeout(Duration::from_secs(30)).unwrap();
+    let second = requests.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(second - first < Duration::from_secs(10), "the time-out of a request is longer: {:?}", second - first);
+    wait_for("both to count as received", || (endpoint(&service)["waiting"] == 0).then_some(()));
 }
 
 #[test]
