@@ -1,5 +1,5 @@
-//! Benchmarks of what the service tells others beside ingest: outgoing webhooks, alerts, and the webhook that ElevenLabs
-//! asks before an inbound call.
+//! Benchmarks of what the service tells others beside ingest: outgoing webhooks, alerts, and the webhook that
+//! ElevenLabs asks before an inbound call.
 
 use crate::load::{self, Load, Pace, Run};
 use crate::reads::{Latency, Reader};

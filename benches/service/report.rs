@@ -263,10 +263,11 @@ impl Display for Outreach {
         let Self { notices, notices_per_second, lag, alerts_matched, initiation, initiations, .. } = self;
         writeln!(
             f,
-            "\n## Beside what it tells others\n\nWith outgoing webhooks to three receivers, one of which answers at once, \
-             one slowly, and one is away; with a thousand alerts; and while it is asked about {initiations} inbound calls. \
-             The receivers share the cores too.\n\nThe good receiver received {notices} notices, {notices_per_second:.0} \
-             a second, behind by {} (p50), {} (p99), {} (max). Alerts matched {alerts_matched} times. An inbound call was \
+            "\n## Beside what it tells others\n\nWith outgoing webhooks to three receivers (one answers at once, one slowly, \
+             one is away); with a thousand alerts; and while it is asked about {initiations} inbound calls. The \
+             receivers share the cores too.\n\nThe good receiver received {notices} notices, \
+             {notices_per_second:.0} a second, behind by {} (p50), {} (p99), {} (max). Alerts matched \
+             {alerts_matched} times. An inbound call was \
              answered within {} (p50), {} (p99).\n",
             Time(lag.p50_us),
             Time(lag.p99_us),
@@ -284,7 +285,8 @@ impl Display for Rereads {
         writeln!(
             f,
             "\n## Parsing again after an upgrade\n\nThe records of {} calls, of 13.7 KB each. While nothing else happens, \
-             {calls_per_minute:.0} calls a minute are parsed again. Beside ingest, {beside_ingest} were in all rounds.\n",
+             {calls_per_minute:.0} calls a minute are parsed again. Beside ingest, {beside_ingest} were in all \
+             rounds.\n",
             rereads::CALLS
         )?;
         write_comparison(f, &self.summary, &self.runs, Target::Filled)

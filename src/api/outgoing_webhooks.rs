@@ -23,7 +23,7 @@ pub(super) struct OutgoingWebhooksApi {
     reader: Reader,
     writer: Writer,
     webhooks: Webhooks,
-    /// Limits running tests, each of which occupies a thread.
+    /// Limits running tests, because each occupies a thread.
     tests: Arc<Semaphore>,
 }
 

@@ -1,8 +1,9 @@
 //! The access log: notes of who accessed which call, stored in the background.
 //!
 //! A request only puts its note into a bounded queue. A thread stores the notes in batches, each as one write, with
-//! pauses that leave the writer to turns. If the queue is full, the note is dropped and counted. A crash loses the notes
-//! of about the last second. The same thread erases old entries, while the clock is trusted as for retention of calls.
+//! pauses that leave the writer to turns. If the queue is full, the note is dropped and counted. A crash loses the
+//! notes of about the last second. The same thread erases old entries, while the clock is trusted as for retention of
+//! calls.
 
 use super::interval_thread::IntervalThread;
 use super::retention::WatchedClock;

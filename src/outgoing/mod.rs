@@ -8,8 +8,8 @@
 //!   the writer. A thread holds at most some dozen notices in memory, however many wait in the database.
 //! - **Order.** Notices of a call are sent in the order of their commits. While one waits for a retry, later ones of
 //!   the call wait behind it, and those of other calls go on.
-//! - **Content.** A notice is thin: ids, states and numbers. The call is read when the notice is sent. Words of the call,
-//!   its title and summary, and the driver's name only leave with `--webhook-words`.
+//! - **Content.** A notice is thin: ids, states and numbers. The call is read when the notice is sent. Words of the
+//!   call, its title and summary, and the driver's name only leave with `--webhook-words`.
 //! - **Addresses.** Endpoints are configured by flags only, so no client of the API can make the service send requests.
 
 mod endpoint;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 /// Maximum time of a request, from connecting to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Maximum time until the body of an answer is read. The status is known by then, so a slow body must not delay the next
-/// notice.
+/// Maximum time until the body of an answer is read. The status is known by then, so a slow body must not delay the
+/// next notice.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum length of an answer that is read, in bytes. The connection of a longer one is closed.

@@ -1,4 +1,4 @@
-//! What the threads of all endpoints share.
+//! Data that the threads of all endpoints share.
 
 use super::endpoint::Endpoint;
 use super::sender::Sender;

@@ -60,7 +60,7 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// Status of the response over HTTP.
     pub status: u16,
-    /// What a tool did with calls, for the access log.
+    /// Action of a tool on calls, for the access log.
     pub accessed: Option<AccessAction>,
 }
 

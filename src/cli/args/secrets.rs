@@ -283,7 +283,7 @@ impl<K: SecretKind, U: ReadBy> Secrets<K, U> {
     /// Reads all secrets as [`Secrets::read`] does, and converts each.
     ///
     /// # Errors
-    /// Those of [`Secrets::read`], or a secret cannot be converted.
+    /// See [`Secrets::read`]; or a secret cannot be converted.
     pub(in crate::cli) fn read_as<T>(&self, convert: impl Fn(&Secret) -> Result<T, Invalid>) -> Result<Vec<T>> {
         self.read_all(&self.files, &convert).or_usage()
     }
