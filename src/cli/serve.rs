@@ -27,7 +27,7 @@ use crate::jobs::stale_calls::StaleAfter;
 use crate::server::{self, Settings};
 use crate::store::Maintenance as _;
 use crate::store::sqlite::{Options, SqliteStore};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -179,7 +179,6 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         None => None,
     };
     let elevenlabs_check = args.elevenlabs.client()?;
-    check_folder(&args.database.database).or_usage()?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let metrics = args.metrics.metrics_listener().await?;
     let store = Arc::new(if args.backups.litestream() {
@@ -249,15 +248,6 @@ async fn serve(args: &ServeArgs, mut access: AccessSettings) -> Result<()> {
         tracing::info!(%database, "stopped");
     } else {
         tracing::info!(%database, "stopped; the WAL is merged into the database file");
-    }
-    Ok(())
-}
-
-/// Returns an error if the folder of the database does not exist, which no restart creates.
-fn check_folder(database: &Path) -> Result<()> {
-    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        bail!("cannot open {}: there is no folder {}", database.display(), folder.display());
     }
     Ok(())
 }

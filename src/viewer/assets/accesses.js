@@ -86,10 +86,13 @@ export function accessTable(name, accesses) {
       el("tbody", null, accesses.map(row))));
 }
 
+/** Calls of an access that names none, by action. @type {Record<string, string>} */
+const SEVERAL = { read: "All calls, live", list: "A list", backup: "All calls" };
+
 /** @param {any} access */
 function row(access) {
   const by = access.user === null ? "Token without a name" : el("a", { href: addressOf({ ...UNFILTERED, view: "accesses", who: access.user }), title: "Show the accesses of this name" }, el("bdi", null, access.user));
-  const call = access.conversation_id === null ? "Several calls"
+  const call = access.conversation_id === null ? SEVERAL[access.action] ?? "Several calls"
     : access.action === "erase" ? access.conversation_id : el("a", { href: addressOf({ ...UNFILTERED, view: "calls", call: access.conversation_id }) }, access.conversation_id);
   return el("tr", null, el("td", null, dayAndTime(access.at)), el("td", null, by), el("td", null, ACTIONS[access.action] ?? access.action), el("td", { class: access.conversation_id !== null && "mono" }, call));
 }

@@ -5,7 +5,7 @@ import { driver, nameOf, shortId } from "./drivers.js";
 import { mayReadLog } from "./rights.js";
 import { UNFILTERED, addressOf } from "./route.js";
 import { duration, time } from "./time.js";
-import { ANSWERED_BY, ANSWERED_BY_SOURCE, CHANNEL, DIRECTION, DRIVER_SOURCE, END_REASON, OUTCOME, STATUS, count, language, neverBegan, spaced } from "./labels.js";
+import { ANSWERED_BY, ANSWERED_BY_SOURCE, CHANNEL, DIRECTION, DRIVER_SOURCE, END_REASON, OUTCOME, RESULT, STATUS, count, language, neverBegan, spaced } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 
@@ -55,7 +55,7 @@ function course(call) {
     ["Ended", call.call_end_time && time(call.call_end_time, "seconds")],
     ["Length", call.duration_seconds !== null && !neverBegan(call) ? duration(call.duration_seconds) : null],
     ["Waited", call.queue_wait_seconds ? `${duration(call.queue_wait_seconds)} in the queue` : null],
-    ["How it ended", call.end_reason ? END_REASON[call.end_reason] ?? spaced(call.end_reason) : null],
+    ["How it ended", call.end_reason === "other" && call.transferred ? "Transferred" : call.end_reason ? END_REASON[call.end_reason] ?? spaced(call.end_reason) : null],
     ["ElevenLabs’ reason", call.termination_reason],
     ["Direction", call.direction && DIRECTION[call.direction]],
     ["Channel", call.channel && CHANNEL[call.channel]],
@@ -97,7 +97,7 @@ function subAgents(call) {
 function findings(call) {
   const analysis = call.analysis;
   if (analysis === null || typeof analysis !== "object") return null;
-  const criteria = entries(analysis.evaluation_criteria_results).map(([name, found]) => finding(name, OUTCOME[found?.result] ?? found?.result, found?.rationale));
+  const criteria = entries(analysis.evaluation_criteria_results).map(([name, found]) => finding(name, RESULT[found?.result] ?? found?.result, found?.rationale));
   const data = entries(analysis.data_collection_results).map(([name, found]) => finding(name, found?.value, found?.rationale));
   if (criteria.length + data.length === 0) return null;
   return section("Analysis", el("div", null, criteria, data));

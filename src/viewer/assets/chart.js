@@ -98,7 +98,7 @@ export function bars(rows, whole, says) {
       svg("text", { class: "name", x: 0, y: line * n + 13 }, fitting(name, width - 120)),
       svg("text", { x: width, y: line * n + 13, "text-anchor": "end" }, says),
       svg("rect", { class: "rail", x: 0, y: line * n + 19, width, height: bar, rx: 2 }),
-      svg("rect", { class: "completed", x: 0, y: line * n + 19, width: whole > 0 ? (value / whole) * width : 0, height: bar, rx: 2 })))));
+      svg("rect", { class: "completed", x: 0, y: line * n + 19, width: value > 0 ? Math.max(2, (value / whole) * width) : 0, height: bar, rx: 2 })))));
 }
 
 /** Shortens a text to about this width, in pixels. @param {string} text @param {number} width */

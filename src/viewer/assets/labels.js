@@ -11,6 +11,9 @@ export function count(n, one, many = `${one}s`) {
 export const STATUS = { in_progress: "Live", completed: "Completed", failed: "Failed" };
 
 /** @type {Record<string, string>} */
+export const RESULT = { success: "Met", failure: "Not met", unknown: "Not known" };
+
+/** @type {Record<string, string>} */
 export const OUTCOME = { success: "Goal met", failure: "Goal not met", unknown: "Not known" };
 
 /** @type {Record<string, string>} */

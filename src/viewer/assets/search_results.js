@@ -77,7 +77,7 @@ export class SearchResults {
       }
       /** @type {Map<string, Group>} */
       const groups = new Map();
-      this.add(list, groups, page.data);
+      this.add(list, groups, page.data, Boolean(page.next_cursor));
       show(this.scroller, offers, notYet, list, this.rest(list, groups, filter, page.next_cursor, request.signal));
       this.scroller.scrollTop = 0;
       const found = `${count(page.data.length, "turn")} in ${count(groups.size, "call")} found`;
@@ -158,8 +158,8 @@ export class SearchResults {
       loading = true;
       try {
         const page = await self.page(filter, cursor, signal);
-        self.add(list, groups, page.data);
         cursor = page.next_cursor;
+        self.add(list, groups, page.data, Boolean(cursor));
         if (!cursor) end.remove();
         self.select();
       } catch (error) {
@@ -177,8 +177,9 @@ export class SearchResults {
    * @param {HTMLElement} list
    * @param {Map<string, Group>} groups
    * @param {any[]} hits turns with `snippet` and fields of their calls
+   * @param {boolean} hasMore whether further pages may have more hits of these calls
    */
-  add(list, groups, hits) {
+  add(list, groups, hits, hasMore) {
     // The newest stored turns are not always those of the newest call.
     const ofCall = (/** @type {any} */ a, /** @type {any} */ b) => b.call_start_time.localeCompare(a.call_start_time) || saidAt(a).localeCompare(saidAt(b));
     const sorted = current().sort === "newest" ? [...hits].sort(ofCall) : hits;
@@ -193,12 +194,14 @@ export class SearchResults {
           el("span", { class: "when" }, `${dayName(start)}, `, time(hit.call_start_time, "seconds")), group.number), group.list));
       }
       group.hits += 1;
-      group.number.textContent = count(group.hits, "hit");
       const offset = Math.max(0, (Date.parse(saidAt(hit)) - Date.parse(hit.call_start_time)) / 1000);
       const who = hit.said_by ?? hit.speaker_type;
       group.list.append(el("li", { class: "row" }, el("a", { href: BASE, "data-call": hit.conversation_id, "data-turn": hit.sequence_number },
         el("span", { class: "snippet", dir: "auto" }, el("span", { class: "by" }, `${SPEAKER[who]}: `), snippet(hit.snippet)),
         el("span", { class: "at", title: "Time from the start of the call" }, duration(offset)))));
+    }
+    for (const { number, hits } of groups.values()) {
+      number.textContent = hasMore ? `${hits.toLocaleString()}+ hits` : count(hits, "hit");
     }
   }
 

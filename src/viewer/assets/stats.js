@@ -113,7 +113,7 @@ function tiles({ all, median_seconds: median, p90_seconds: p90 }) {
     tile("Failed", all.failed.toLocaleString(), rate(all.failed)),
     all.given_up > 0 && tile("Given up", all.given_up.toLocaleString(), "no more turns arrived"),
     tile("Mean length", all.mean_seconds === null ? "–" : duration(all.mean_seconds), all.with_duration > 0 && `${duration(all.duration_seconds)} in total`),
-    tile("Median length", median === null ? "–" : duration(median), p90 !== null && `90 % below ${duration(p90)}`),
+    tile("Median length", median === null ? "–" : duration(median), p90 !== null && `90% within ${duration(p90)}`),
     tile("Turns", (all.agent.turns + all.driver.turns).toLocaleString(), `${Math.round((all.agent.turns + all.driver.turns) / all.calls).toLocaleString()} per call`),
     tile("Driver talks", talk(all)[1], "of the talk"));
 }
@@ -172,7 +172,7 @@ function byProperty({ all, groups: unsorted, more_groups: more }, by) {
   const others = all.calls - groups.reduce((sum, group) => sum + group.calls, 0);
   const parts = percentages([...groups.map((group) => group.calls), others]);
   const rows = groups.map((group, n) => ({
-    name: named(group.value), value: group.calls, says: `${count(group.calls, "call")} · ${percent(parts[n] / 100)}`,
+    name: named(group.value), value: group.calls, says: `${count(group.calls, "call")} · ${group.calls > 0 && parts[n] === 0 ? "<1%" : percent(parts[n] / 100)}`,
   }));
   const says = `${name}: ${rows.slice(0, MAX_DRAWN).map((row) => `${row.name} ${row.says.replace(" · ", ", ")}`).join("; ")}.`;
   return el("figure", { class: "figure", id: "by-property" }, el("h2", null, "Calls by property"),
@@ -188,8 +188,9 @@ function byProperty({ all, groups: unsorted, more_groups: more }, by) {
 function byVoice(stats) {
   const values = (/** @type {any} */ sums) => ({ agent: sums.agent.seconds, driver: sums.driver.seconds, silence: sums.silence_seconds });
   const row = (/** @type {string} */ name, /** @type {any} */ sums) => {
-    const [agent, driver] = talk(sums);
-    return { name, values: values(sums), says: `${agent} agent, ${driver} driver` };
+    const of = values(sums);
+    const [agent, driver, silence] = percentages(Object.values(of)).map((share) => percent(share / 100));
+    return { name, values: of, says: `${agent} agent, ${driver} driver, ${silence} silence` };
   };
   const named = (/** @type {any} */ one) => one.driver_name ?? one.name ?? (one.driver_id === null ? "Unknown driver" : `Driver ${one.driver_id}`);
   const talked = stats.drivers.filter((/** @type {any} */ one) => one.agent.seconds + one.driver.seconds > 0);
@@ -197,7 +198,7 @@ function byVoice(stats) {
   const [agent, driver] = talk(stats.all);
   const says = `Speaking time: agent ${agent}, drivers ${driver}.`;
   return el("figure", { class: "figure" }, el("h2", null, "Speaking time"),
-    el("p", { class: "soft" }, "Estimated from the length of the text and the times of the turns."),
+    el("p", { class: "soft" }, "Estimated from the length of the text and the times of the turns, also of calls that are still running."),
     legend(BY_VOICE), shares(rows, BY_VOICE, says),
     table(["Driver", "Calls", "Turns", "Agent", "Driver", "Silence", "Mean length"],
       stats.drivers.map((/** @type {any} */ one) => [named(one), one.calls, one.agent.turns + one.driver.turns, duration(one.agent.seconds), duration(one.driver.seconds),
@@ -211,7 +212,7 @@ function recorded({ all, reconciliation: sums }) {
   return el("figure", { class: "figure" }, el("h2", null, "Live turns and records"),
     el("p", { class: "soft" }, sums.calls === 0
       ? "ElevenLabs’ record has not arrived for any of these calls."
-      : `ElevenLabs’ record has arrived for ${count(sums.calls, "call")} of ${over.toLocaleString()} ended calls.`),
+      : `ElevenLabs’ record has arrived for ${sums.calls.toLocaleString()} of ${count(over, "ended call")}.`),
     sums.calls > 0 && el("dl", { class: "tiles" }, [
       ["Live and in the record", sums.matched], ["With different text", sums.corrected],
       ["Only in the record", sums.added], ["Only live", sums.live_only], ["Repeated", sums.repeated],

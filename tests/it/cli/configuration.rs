@@ -20,7 +20,7 @@ fn serve(folder: &tempfile::TempDir) -> Command {
 fn a_mistake_of_configuration_exits_with_2_so_that_the_unit_does_not_restart_it_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("taken"), "").unwrap();
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["--elevenlabs-secret", "sk_0123456789abcdef"], "--elevenlabs-secret"),
         (&["--elevenlabs-secret-file", "nowhere.txt"], "nowhere.txt"),
         (&["--ingest-token", "short"], "--ingest-token"),
@@ -33,7 +33,6 @@ fn a_mistake_of_configuration_exits_with_2_so_that_the_unit_does_not_restart_it_
         (&["--backup-every", "24h", "--backup-dir", "taken/backups"], "taken/backups"),
         (&["--metrics-listen", "9100"], "--metrics-listen"),
         (&["--retention", "90"], "90d"),
-        (&["--database", "nowhere/calls.db"], "nowhere"),
     ];
     for (flags, named) in cases {
         let out = serve(&folder).args(flags).output().unwrap();
