@@ -29,19 +29,26 @@ pub fn with_index(database: &Path) -> rusqlite::Connection {
     let connection = open(database);
     let index = format!("{}.search", database.display());
     assert!(Path::new(&index).is_file(), "{index} is there");
-    connection.execute("ATTACH ?1 AS search", [index]).unwrap();
+    attach(&connection, &index).unwrap();
     connection
+}
+
+fn attach(connection: &rusqlite::Connection, index: &str) -> rusqlite::Result<usize> {
+    connection.execute("ATTACH ?1 AS search", [index])
 }
 
 /// Returns the progress of the index if it belongs to the database: the turns before and at the end of what is indexed,
 /// and the last change.
 pub fn index_state(database: &Path) -> Option<(i64, i64, i64)> {
-    if !Path::new(&format!("{}.search", database.display())).is_file() {
+    let index = format!("{}.search", database.display());
+    if !Path::new(&index).is_file() {
         return None;
     }
     let sql = "SELECT s.after_id, s.to_id, s.changes_to FROM search_index i JOIN turn_search_state s USING (index_id)";
+    let connection = open(database);
     // It may be made anew at this moment.
-    with_index(database).query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).ok()
+    attach(&connection, &index).ok()?;
+    connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).ok()
 }
 
 /// Waits until every turn is in the index as it is.
