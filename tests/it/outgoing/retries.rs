@@ -114,30 +114,20 @@ fn a_header_without_an_end_is_cut_off_and_is_no_answer() {
 
 #[test]
 fn a_try_that_a_clock_planned_which_was_ahead_is_made_now() {
-    let receiver = Receiver::answering(|_, earlier| Reply::status(if earlier == 0 { 500 } else { 200 }));
-    let service = notifying(&receiver, "1h");
-    play(&service, "conv_a");
-    wait_for("the first failure to be stored", || (endpoint(&service)["waiting"] == 2).then_some(()));
-    let file = rusqlite::Connection::open(service.database()).unwrap();
-    file.busy_timeout(Duration::from_secs(10)).unwrap();
-    let set = "UPDATE outgoing_deliveries SET next_try = '2099-01-01T00:00:00.000000Z' WHERE state = 'waiting'";
-    assert_eq!(file.execute(set, []).unwrap(), 1);
-    wait_for("both notices", || (receiver.kinds("conv_a").len() == 1).then_some(()));
-    assert_eq!(receiver.kinds("conv_a"), ["call.started"]);
-}
-
-#[test]
-fn a_try_that_was_planned_by_a_clock_some_hours_ahead_is_made_now() {
-    let receiver = Receiver::answering(|_, earlier| Reply::status(if earlier == 0 { 500 } else { 200 }));
-    let service = notifying(&receiver, "1h");
-    play(&service, "conv_a");
-    wait_for("the first failure to be stored", || (endpoint(&service)["waiting"] == 2).then_some(()));
-    let file = rusqlite::Connection::open(service.database()).unwrap();
-    file.busy_timeout(Duration::from_secs(10)).unwrap();
-    let hours = |number: i64| Timestamp::now().plus_seconds(number * 3600).unwrap();
-    let set = "UPDATE outgoing_deliveries SET last_try = ?1, next_try = ?2 WHERE state = 'waiting'";
-    assert_eq!(file.execute(set, [hours(12).to_string(), hours(13).to_string()]).unwrap(), 1);
-    wait_for("the notice", || (receiver.kinds("conv_a") == ["call.started"]).then_some(()));
+    let hours = |number: i64| Timestamp::now().plus_seconds(number * 3600).unwrap().to_string();
+    // By years, and by less than a receiver may ask for.
+    for (tried, planned) in [(hours(0), "2099-01-01T00:00:00.000000Z".to_owned()), (hours(12), hours(13))] {
+        let receiver = Receiver::answering(|_, earlier| Reply::status(if earlier == 0 { 500 } else { 200 }));
+        let service = notifying(&receiver, "1h");
+        play(&service, "conv_a");
+        wait_for("the first failure to be stored", || (endpoint(&service)["waiting"] == 2).then_some(()));
+        let file = rusqlite::Connection::open(service.database()).unwrap();
+        file.busy_timeout(Duration::from_secs(10)).unwrap();
+        let set = "UPDATE outgoing_deliveries SET last_try = ?1, next_try = ?2 WHERE state = 'waiting'";
+        assert_eq!(file.execute(set, [tried, planned]).unwrap(), 1);
+        wait_for("the notice", || (receiver.kinds("conv_a").len() == 1).then_some(()));
+        assert_eq!(receiver.kinds("conv_a"), ["call.started"]);
+    }
 }
 
 #[test]
