@@ -15,6 +15,9 @@ use transcribe_hook::jobs::access_log;
 use transcribe_hook::store::{NullStore, Store, Write, Written};
 use transcribe_hook::telemetry::metrics::METRICS;
 
+/// Held by each test here, because the counters are those of the process.
+static COUNTERS: Mutex<()> = Mutex::new(());
+
 /// An executor that tells how many notes it is given, and works only when it is allowed to.
 struct Gate {
     given: Sender<usize>,
@@ -39,6 +42,7 @@ fn access(n: usize) -> Access {
 #[test]
 fn a_note_never_waits_for_the_writer_and_what_is_dropped_is_counted() {
     const NOTES: usize = 20_000;
+    let _counters = COUNTERS.lock();
     let (given, gifts) = channel();
     let (allow, allowed) = channel();
     let store: Arc<dyn Store> = Arc::new(NullStore);
@@ -83,6 +87,7 @@ impl Executor for Slow {
 
 #[test]
 fn what_is_noted_while_old_entries_are_erased_is_stored_in_between() {
+    let _counters = COUNTERS.lock();
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(export::store(&folder.path().join("calls.db")));
     let mut said = turn("conv_a", 1);
