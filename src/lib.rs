@@ -16,7 +16,7 @@
 //! | [`server`] | transport, TLS, middleware, wiring, shutdown |
 //! | [`api`] | HTTP operations, wire types, OpenAPI, the MCP server |
 //! | [`viewer`] | the web page, a client of the public API |
-//! | [`jobs`] | work that runs on a schedule or over many calls: backfill, backup, retention, stale calls |
+//! | [`jobs`] | work that runs on a schedule or over many calls: backfill, backup, retention, checks, access log |
 //! | [`live`] | fan-out of committed changes to SSE subscribers |
 //! | [`outgoing`] | webhooks that notify other programs of calls |
 //! | [`export`] | formats for other programs, and JSON lines that can be restored |
@@ -26,7 +26,7 @@
 //! | [`recordings`] | audio files |
 //! | [`store`] | the storage interface; SQL only in [`store::sqlite`] |
 //! | [`elevenlabs`] | payloads, signature, API client, agent tool, sample call |
-//! | [`telemetry`] | logs and metrics, which all layers above write |
+//! | [`telemetry`] | logs, metrics and findings of checks, which all layers above write |
 //! | [`secret`] | secrets and tokens |
 //! | [`domain`] | types that are valid by construction, reconciliation, statistics |
 //! | [`sys`] | files, gzip, thread priority, terminals |

@@ -1,4 +1,7 @@
-//! Notices: what receivers of outgoing webhooks are told about calls.
+//! The types of notices, which outgoing webhooks send to other programs.
+//!
+//! `store::sqlite::outgoing` stores a notice together with its cause. Triggers of the schema store `call.erased` and
+//! `recording.stored`.
 
 use super::stored_text::stored_as;
 

@@ -1,4 +1,5 @@
-//! The `doctor` command: checks whether what ElevenLabs sends reaches the service, and says what to do if not.
+//! The `doctor` command: checks whether ElevenLabs' events reach the service, and prints the findings. `--fix` mends
+//! ElevenLabs' settings.
 
 use super::machine;
 use super::public::PublicService;
