@@ -1,5 +1,5 @@
 //! Access control. This is the only place that decides it, for every path, and it fails closed: a path that is not
-//! listed here requires the API token.
+//! listed here requires an API token.
 //!
 //! Anybody may send turns and histories until an ingest token is configured. Post-call deliveries are checked by their
 //! signature, in [`crate::api::webhooks::signed_body`]. Reading and changing data requires an API token, or the cookie
@@ -24,8 +24,7 @@ use crate::api::paths::{
     HISTORY_WEBHOOK_PATH, INITIATION_WEBHOOK_PATH, MCP_PATH, POST_CALL_WEBHOOK_PATH, TURN_WEBHOOK_PATH,
 };
 use crate::api::refusal_log::log_refusal;
-use crate::domain::is_loopback;
-use crate::domain::{Credential, Identity, Role, Timestamp};
+use crate::domain::{Credential, Identity, Role, Timestamp, is_loopback};
 use crate::jobs::access_log::AccessLog;
 use crate::secret::{Secret, Tokens};
 use futures_util::StreamExt as _;
@@ -45,8 +44,9 @@ pub(in crate::api) enum RouteAccess {
     Signed,
     /// A path below the webhooks that does not exist. It returns 404 instead of asking its sender for the API token.
     NoWebhook,
-    /// Reads or changes stored data; the default for all other paths.
-    Admin,
+    /// Reads or changes stored data; requires an API token with the role in [`super::roles`]. The default for all other
+    /// paths.
+    Protected,
 }
 
 impl RouteAccess {
@@ -64,7 +64,7 @@ impl RouteAccess {
             {
                 Self::NoWebhook
             }
-            _ => Self::Admin,
+            _ => Self::Protected,
         }
     }
 }
@@ -80,7 +80,7 @@ const WEBHOOK_PREFIX: &str = "/webhooks";
 /// Normalizes a webhook path as people save it: with trailing slashes or white space, doubled slashes, or in another
 /// case. Returns `None` for a path that is already normal, or that is not below the webhooks.
 pub fn webhook_path(path: &str) -> Option<String> {
-    if !matches!(RouteAccess::from_path(path), RouteAccess::Admin | RouteAccess::NoWebhook) {
+    if !matches!(RouteAccess::from_path(path), RouteAccess::Protected | RouteAccess::NoWebhook) {
         return None;
     }
     let mut end = path;
@@ -143,7 +143,7 @@ pub(super) struct Inner {
     refusals: RateLimiter,
 }
 
-/// Grounds that allow a request.
+/// The proof that a request is allowed.
 pub(super) struct Grant {
     pub(super) identity: Identity,
     /// The session, if the credential is its cookie.
@@ -198,7 +198,7 @@ impl Access {
         AuthLayer { access: self.clone(), inner }
     }
 
-    /// Checks that a request is allowed. Returns the grounds if the path requires any.
+    /// Checks that a request is allowed. Returns the proof if the path requires one.
     fn check(&self, request: &Request) -> Result<Option<Grant>, ApiError> {
         match RouteAccess::from_path(request.uri().path()) {
             RouteAccess::Public | RouteAccess::Signed => Ok(None),
@@ -213,7 +213,7 @@ impl Access {
                 let identity = Identity { name: None, role: Role::Ingest, credential: Credential::Token };
                 Ok(Some(Grant::without_session(identity)))
             }
-            RouteAccess::Admin => {
+            RouteAccess::Protected => {
                 if request.uri().path() == MCP_PATH {
                     self.check_mcp_origin(request)?;
                 }
@@ -285,7 +285,7 @@ impl Access {
         })
     }
 
-    /// Returns the session of a request, unless it has ended, and whose it is.
+    /// Returns the session of a request and its owner, unless the session has ended.
     pub(super) fn session(&self, request: &Request) -> Option<(Session, Identity)> {
         let (session, position) = super::session::find(request, &self.0.api.digests, Timestamp::now())?;
         let identity = self.0.api.holder_at(position, Credential::Session);
@@ -313,7 +313,7 @@ impl Access {
     }
 }
 
-/// Checks that one of the values is an ingest token. Logs a refusal, because the agent does not notice it.
+/// Checks that one of the values is an ingest token. Logs a refusal, because the sending agent ignores it.
 fn check_ingest<'a>(tokens: &Tokens, shown: impl Iterator<Item = &'a [u8]>) -> Result<(), ApiError> {
     let mut any = false;
     for shown in shown {
@@ -387,17 +387,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_is_not_named_is_for_those_who_manage() {
+    fn a_path_that_is_not_named_requires_an_api_token() {
         for path in
             ["/docs/", "//docs", "/DOCS", "/docs%2f", "/metrics", "/api/v1/calls", "/session/x", "", "/healthz/.."]
         {
-            assert_eq!(RouteAccess::from_path(path), RouteAccess::Admin, "{path:?}");
+            assert_eq!(RouteAccess::from_path(path), RouteAccess::Protected, "{path:?}");
         }
         assert_eq!(RouteAccess::from_path("/webhooks/elevenlabs/transcription"), RouteAccess::Ingest);
         for path in ["/webhooks", "/webhooks/", "/webhooks/elevenlabs/transcription/", "/webhooks/../api/v1/calls"] {
             assert_eq!(RouteAccess::from_path(path), RouteAccess::NoWebhook, "{path:?}");
         }
-        assert_eq!(RouteAccess::from_path("/webhooksx"), RouteAccess::Admin);
+        assert_eq!(RouteAccess::from_path("/webhooksx"), RouteAccess::Protected);
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl<T: OpenApi> OpenApi for Described<T> {
                 RouteAccess::Public | RouteAccess::Signed | RouteAccess::NoWebhook => &[],
                 // An empty entry means that no credentials are required.
                 RouteAccess::Ingest => &["", INGEST_TOKEN, WEBHOOK_TOKEN],
-                RouteAccess::Admin if path.path.starts_with(ELEVENLABS_PREFIX) => &[API_TOKEN, API_KEY, SESSION],
-                RouteAccess::Admin => &[API_TOKEN, SESSION],
+                RouteAccess::Protected if path.path.starts_with(ELEVENLABS_PREFIX) => &[API_TOKEN, API_KEY, SESSION],
+                RouteAccess::Protected => &[API_TOKEN, SESSION],
             };
             for operation in &mut path.operations {
                 expand_placeholders(&mut operation.params);
@@ -46,7 +46,7 @@ impl<T: OpenApi> OpenApi for Described<T> {
                 let responses = &mut operation.responses.responses;
                 if purpose != RouteAccess::Public {
                     let documented: Vec<_> = responses.iter().map(|response| response.status).collect();
-                    let role = (purpose == RouteAccess::Admin).then(role_response);
+                    let role = (purpose == RouteAccess::Protected).then(role_response);
                     let more = access_responses().into_iter().chain(role);
                     responses.extend(more.filter(|more| !documented.contains(&more.status)));
                     responses.sort_by_key(|response| response.status);
@@ -91,7 +91,7 @@ impl<T: OpenApi> OpenApi for Described<T> {
         for (path, endpoints) in own {
             let nameless = without_names(&path);
             let guarded = endpoints.into_iter().map(|(method, endpoint)| {
-                if RouteAccess::from_path(&nameless) != RouteAccess::Admin {
+                if RouteAccess::from_path(&nameless) != RouteAccess::Protected {
                     return (method, endpoint);
                 }
                 let operation = names.remove(&(nameless.clone(), method.clone()));

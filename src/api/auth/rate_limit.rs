@@ -11,17 +11,18 @@ const MAX_TRACKED_ADDRESSES: usize = 4096;
 /// A rate limiter of failed attempts.
 pub(super) struct RateLimiter {
     /// Time that one failed attempt costs; `None` without a limit.
-    each: Option<Duration>,
-    /// Time at which each address's attempts are paid off, at most one minute ahead.
-    paid: Mutex<LruCache<IpAddr, Instant>>,
+    cost: Option<Duration>,
+    /// Time at which the attempts of each address no longer count, at most one period ahead.
+    paid_off: Mutex<LruCache<IpAddr, Instant>>,
 }
 
-/// Period of the rate limit; its number of attempts may happen at once.
+/// Period of the rate limit. All attempts of one period may happen at once.
 const BURST_WINDOW: Duration = Duration::from_mins(1);
 
 impl RateLimiter {
     pub(super) fn new(a_minute: u32) -> Self {
-        Self { each: BURST_WINDOW.checked_div(a_minute), paid: Mutex::new(LruCache::new(MAX_TRACKED_ADDRESSES)) }
+        let paid_off = Mutex::new(LruCache::new(MAX_TRACKED_ADDRESSES));
+        Self { cost: BURST_WINDOW.checked_div(a_minute), paid_off }
     }
 
     /// Counts a failed attempt.
@@ -33,21 +34,21 @@ impl RateLimiter {
     }
 
     fn count_at(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
-        let Some(each) = self.each else { return Ok(()) };
-        // Nothing panics while the lock is held, and a slightly wrong count would do no harm.
-        let mut paid = self.paid.lock();
+        let Some(cost) = self.cost else { return Ok(()) };
+        let mut paid_off = self.paid_off.lock();
         let key = network_of(address);
-        let until = paid.get(&key).map_or(now, |until| now.max(*until)) + each;
+        let until = paid_off.get(&key).map_or(now, |until| now.max(*until)) + cost;
         if until > now + BURST_WINDOW {
             let wait = until - (now + BURST_WINDOW);
             return Err(u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1));
         }
-        paid.insert(key, until);
+        paid_off.insert(key, until);
         Ok(())
     }
 }
 
-/// Returns the address to count by: of IPv6 the 64-bit network, because one client usually has all of it.
+/// Returns the address to count by: an IPv4 address itself, but the 64-bit network of an IPv6 address, because one
+/// client usually has all of it.
 fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

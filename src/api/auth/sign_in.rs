@@ -65,7 +65,7 @@ struct Permission {
 }
 
 impl Permission {
-    /// Returns the permissions of a client that is this one, or nobody.
+    /// Returns the permissions of a client; `identity` is `None` if it is not known.
     fn new(access: &Access, identity: Option<Identity>, session: Option<Session>) -> Self {
         let role = identity.as_ref().map(|identity| identity.role);
         Self {
@@ -123,14 +123,12 @@ impl SessionApi {
         let id = random_bytes().map_err(|error| ApiError::Internal(format!("no random bytes: {error}")))?;
         let session = Session { id, expires: seconds(Timestamp::now()) + SESSION_SECONDS };
         let signed = session.sign_cookie(scheme_of(request));
-        let Some(code) = self.access.0.api.digests.sign(token.trim().as_bytes(), signed.as_bytes()) else {
+        let (api, token) = (&self.access.0.api, token.trim().as_bytes());
+        let (Some(identity), Some(code)) = (api.holder_of(token), api.digests.sign(token, signed.as_bytes())) else {
             return Err(ApiError::wrong_token("invalid API token").into());
         };
-        let identity = self.access.0.api.holder_of(token.trim().as_bytes());
-        if let Some(identity) = &identity {
-            require(identity, Role::List, "sign-in")?;
-        }
-        let permission = Permission::new(&self.access, identity, Some(session));
+        require(&identity, Role::List, "sign-in")?;
+        let permission = Permission::new(&self.access, Some(identity), Some(session));
         Ok(SessionChanged::Done(Json(permission), set_cookie(request, &session.cookie(&code), SESSION_SECONDS)))
     }
 
