@@ -1,7 +1,7 @@
 //! The API's representation of a call.
 
 use super::speaker::Speaker;
-use super::understood::{AnsweredBySource, EndReason, from_domain};
+use super::understood::{AnsweredBySource, EndReason, from_domain, into_domain};
 use crate::api::date_time::DateTime;
 use crate::domain::{self, DriverId, Timestamp};
 use crate::store::{self, Reads};
@@ -19,26 +19,6 @@ pub(in crate::api) enum CallStatus {
     Completed,
     /// The call could not be placed, or was cut off.
     Failed,
-}
-
-impl From<CallStatus> for domain::CallStatus {
-    fn from(status: CallStatus) -> Self {
-        match status {
-            CallStatus::InProgress => Self::InProgress,
-            CallStatus::Completed => Self::Completed,
-            CallStatus::Failed => Self::Failed,
-        }
-    }
-}
-
-impl From<domain::CallStatus> for CallStatus {
-    fn from(status: domain::CallStatus) -> Self {
-        match status {
-            domain::CallStatus::InProgress => Self::InProgress,
-            domain::CallStatus::Completed => Self::Completed,
-            domain::CallStatus::Failed => Self::Failed,
-        }
-    }
 }
 
 /// Evidence that identified the call's driver.
@@ -59,19 +39,6 @@ pub(in crate::api) enum DriverSource {
     PhoneNumber,
 }
 
-impl From<domain::DriverSource> for DriverSource {
-    fn from(value: domain::DriverSource) -> Self {
-        match value {
-            domain::DriverSource::Dispatch => Self::Dispatch,
-            domain::DriverSource::DynamicVariable => Self::DynamicVariable,
-            domain::DriverSource::UserId => Self::UserId,
-            domain::DriverSource::BatchRecipient => Self::BatchRecipient,
-            domain::DriverSource::Initiation => Self::Initiation,
-            domain::DriverSource::PhoneNumber => Self::PhoneNumber,
-        }
-    }
-}
-
 /// Direction of a call.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
@@ -80,24 +47,6 @@ pub(in crate::api) enum Direction {
     Inbound,
     /// The agent called the driver.
     Outbound,
-}
-
-impl From<domain::Direction> for Direction {
-    fn from(value: domain::Direction) -> Self {
-        match value {
-            domain::Direction::Inbound => Self::Inbound,
-            domain::Direction::Outbound => Self::Outbound,
-        }
-    }
-}
-
-impl From<Direction> for domain::Direction {
-    fn from(value: Direction) -> Self {
-        match value {
-            Direction::Inbound => Self::Inbound,
-            Direction::Outbound => Self::Outbound,
-        }
-    }
 }
 
 /// ElevenLabs' verdict on the goal of the call. A call that took place may still be a `failure`.
@@ -110,26 +59,6 @@ pub(in crate::api) enum CallOutcome {
     Failure,
     /// The analysis could not decide.
     Unknown,
-}
-
-impl From<CallOutcome> for domain::CallOutcome {
-    fn from(value: CallOutcome) -> Self {
-        match value {
-            CallOutcome::Success => Self::Success,
-            CallOutcome::Failure => Self::Failure,
-            CallOutcome::Unknown => Self::Unknown,
-        }
-    }
-}
-
-impl From<domain::CallOutcome> for CallOutcome {
-    fn from(value: domain::CallOutcome) -> Self {
-        match value {
-            domain::CallOutcome::Success => Self::Success,
-            domain::CallOutcome::Failure => Self::Failure,
-            domain::CallOutcome::Unknown => Self::Unknown,
-        }
-    }
 }
 
 /// The one who answered a call.
@@ -152,20 +81,6 @@ pub(in crate::api) enum AnsweredBy {
     Unknown,
 }
 
-impl From<AnsweredBy> for domain::AnsweredBy {
-    fn from(value: AnsweredBy) -> Self {
-        match value {
-            AnsweredBy::Human => Self::Human,
-            AnsweredBy::Voicemail => Self::Voicemail,
-            AnsweredBy::Fax => Self::Fax,
-            AnsweredBy::Busy => Self::Busy,
-            AnsweredBy::NoAnswer => Self::NoAnswer,
-            AnsweredBy::Failed => Self::Failed,
-            AnsweredBy::Unknown => Self::Unknown,
-        }
-    }
-}
-
 /// Channel of a conversation.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
@@ -182,19 +97,6 @@ pub(in crate::api) enum Channel {
     Text,
     /// A channel that the record does not tell.
     Unknown,
-}
-
-impl From<Channel> for domain::Channel {
-    fn from(value: Channel) -> Self {
-        match value {
-            Channel::Phone => Self::Phone,
-            Channel::Web => Self::Web,
-            Channel::Sms => Self::Sms,
-            Channel::Whatsapp => Self::Whatsapp,
-            Channel::Text => Self::Text,
-            Channel::Unknown => Self::Unknown,
-        }
-    }
 }
 
 /// The last turn of a call in spoken order.
@@ -692,5 +594,17 @@ impl Example for ChildConversation {
 
 from_domain! {
     AnsweredBy { Human, Voicemail, Fax, Busy, NoAnswer, Failed, Unknown }
+    CallOutcome { Success, Failure, Unknown }
+    CallStatus { InProgress, Completed, Failed }
     Channel { Phone, Web, Sms, Whatsapp, Text, Unknown }
+    Direction { Inbound, Outbound }
+    DriverSource { Dispatch, DynamicVariable, UserId, BatchRecipient, Initiation, PhoneNumber }
+}
+
+into_domain! {
+    AnsweredBy { Human, Voicemail, Fax, Busy, NoAnswer, Failed, Unknown }
+    CallOutcome { Success, Failure, Unknown }
+    CallStatus { InProgress, Completed, Failed }
+    Channel { Phone, Web, Sms, Whatsapp, Text, Unknown }
+    Direction { Inbound, Outbound }
 }

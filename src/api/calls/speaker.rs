@@ -1,6 +1,6 @@
 //! The speaker of a turn.
 
-use crate::domain;
+use super::understood::{from_domain, into_domain};
 use poem_openapi::Enum;
 
 /// Speaker of a turn.
@@ -13,20 +13,10 @@ pub(in crate::api) enum Speaker {
     Driver,
 }
 
-impl From<domain::Speaker> for Speaker {
-    fn from(speaker: domain::Speaker) -> Self {
-        match speaker {
-            domain::Speaker::Agent => Self::Agent,
-            domain::Speaker::Driver => Self::Driver,
-        }
-    }
+from_domain! {
+    Speaker { Agent, Driver }
 }
 
-impl From<Speaker> for domain::Speaker {
-    fn from(speaker: Speaker) -> Self {
-        match speaker {
-            Speaker::Agent => Self::Agent,
-            Speaker::Driver => Self::Driver,
-        }
-    }
+into_domain! {
+    Speaker { Agent, Driver }
 }

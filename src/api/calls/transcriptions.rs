@@ -4,7 +4,7 @@ use super::operations::call_not_found;
 use super::schema::example_instant;
 use super::speaker::Speaker;
 use super::tool_calls::{ToolCallObject, tool_calls_of_page};
-use super::understood::{SaidBy, from_domain};
+use super::understood::{SaidBy, from_domain, into_domain};
 use crate::api::date_time::DateTime;
 use crate::api::error::{Errors, ReadErrors};
 use crate::api::pagination::{ListQuery, default_limit};
@@ -54,19 +54,6 @@ pub(in crate::api) enum TurnKind {
     Context,
 }
 
-impl From<TurnKind> for domain::TurnKind {
-    fn from(kind: TurnKind) -> Self {
-        match kind {
-            TurnKind::Speech => Self::Speech,
-            TurnKind::Silence => Self::Silence,
-            TurnKind::Backchannel => Self::Backchannel,
-            TurnKind::Keypad => Self::Keypad,
-            TurnKind::Text => Self::Text,
-            TurnKind::Context => Self::Context,
-        }
-    }
-}
-
 /// Source of a turn.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
@@ -79,17 +66,6 @@ enum Source {
     PostCall,
     /// An imported file.
     Import,
-}
-
-impl From<domain::Source> for Source {
-    fn from(source: domain::Source) -> Self {
-        match source {
-            domain::Source::Live => Self::Live,
-            domain::Source::History => Self::History,
-            domain::Source::PostCall => Self::PostCall,
-            domain::Source::Import => Self::Import,
-        }
-    }
 }
 
 /// One turn of a call.
@@ -253,7 +229,7 @@ impl TranscriptionsApi {
             conversation_id: crate::api::path_params::conversation_id(&conversation_id.0)?,
             after_sequence: after_sequence.0.unwrap_or(0),
             order: match order.0 {
-                // Who continues after a sequence number reads by arrival; another order would leave turns out.
+                // A client that continues after a sequence number reads by arrival; another order would skip turns.
                 None if after_sequence.0.is_some() => TurnOrder::Sequence,
                 None | Some(TurnOrdering::Asc | TurnOrdering::Time) => TurnOrder::Time,
                 Some(TurnOrdering::Desc) => TurnOrder::TimeDescending,
@@ -301,5 +277,10 @@ impl TranscriptionsApi {
 }
 
 from_domain! {
+    Source { Live, History, PostCall, Import }
+    TurnKind { Speech, Silence, Backchannel, Keypad, Text, Context }
+}
+
+into_domain! {
     TurnKind { Speech, Silence, Backchannel, Keypad, Text, Context }
 }

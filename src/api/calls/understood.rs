@@ -1,4 +1,4 @@
-//! Enumerations of what is understood of calls and turns.
+//! Enumerations of facts that are computed from ElevenLabs' records, and the conversions of enumerations.
 
 use poem_openapi::Enum;
 
@@ -15,6 +15,20 @@ macro_rules! from_domain {
     )+};
 }
 pub(super) use from_domain;
+
+/// Implements the conversion to a domain enumeration with the same variants.
+macro_rules! into_domain {
+    ($($name:ident { $($variant:ident),+ })+) => {$(
+        impl From<$name> for crate::domain::$name {
+            fn from(value: $name) -> Self {
+                match value {
+                    $($name::$variant => Self::$variant,)+
+                }
+            }
+        }
+    )+};
+}
+pub(super) use into_domain;
 
 /// Source of the information who answered a call.
 #[derive(Debug, Clone, Copy, Enum)]
