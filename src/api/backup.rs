@@ -47,9 +47,9 @@ impl BackupApi {
 }
 
 /// Aborts the copy when the request is dropped.
-struct EndOnDrop(Arc<AtomicBool>);
+struct AbortOnDrop(Arc<AtomicBool>);
 
-impl Drop for EndOnDrop {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -65,19 +65,15 @@ impl BackupApi {
     #[oai(path = "/backup", method = "get", operation_id = "download_backup")]
     async fn download_backup(&self, request: &Request) -> Result<Download, Errors<ListErrors>> {
         reject_query_params(request)?;
-        let busy = || {
-            ApiError::Unavailable(ErrorCode::Overloaded, "another backup is running; try again when it is done", None)
-        };
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.permit.clone().acquire_owned()).await;
-        let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
+        let permit = permit.map_err(|_| another_is_running())?.map_err(|_| another_is_running())?;
         let copier = self.copier.clone();
         let name = download_name(&copier);
-        let abort = EndOnDrop(Arc::new(AtomicBool::new(false)));
-        let ended = abort.0.clone();
+        let abort = AbortOnDrop(Arc::new(AtomicBool::new(false)));
+        let aborted = abort.0.clone();
         let (ready, length) = oneshot::channel();
         let body = streamed_body::body("download", permit, move |outlet| {
-            let made = copy(&copier, ended);
-            let mut file = match made {
+            let mut file = match copy(&copier, aborted) {
                 Ok((file, length)) => {
                     let _ = ready.send(Ok(length));
                     file
@@ -105,16 +101,19 @@ impl BackupApi {
     }
 }
 
+fn another_is_running() -> ApiError {
+    ApiError::Unavailable(ErrorCode::Overloaded, "another backup is running; try again when it is done", None)
+}
+
 /// Copies the database into an unlinked file; returns the file and its size in bytes.
-fn copy(copier: &BackupSource, ended: Arc<AtomicBool>) -> Result<(std::fs::File, u64), ApiError> {
+fn copy(copier: &BackupSource, aborted: Arc<AtomicBool>) -> Result<(std::fs::File, u64), ApiError> {
     let internal = |error: &dyn std::fmt::Display| ApiError::Internal(error.to_string());
     let database = copier.database().ok_or_else(|| internal(&"the database is not one file"))?;
     let aside = Aside::over(&path_for(database)).map_err(|error| internal(&error))?;
-    let watch = move |_| if ended.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let watch =
+        move |_| if aborted.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let report = copier.try_copy(&aside, Box::new(watch)).map_err(|error| match error.kind() {
-        ErrorKind::Busy => {
-            ApiError::Unavailable(ErrorCode::Overloaded, "another copy is running; try again when it is done", None)
-        }
+        ErrorKind::Busy => another_is_running(),
         ErrorKind::Full => ApiError::Unavailable(
             ErrorCode::StorageUnavailable,
             "not enough disk space for the backup",

@@ -47,7 +47,7 @@ pub(super) struct ExportArgs {
     include: Option<IncludeArg>,
 }
 
-/// A kind of turns.
+/// A kind of turn.
 #[derive(Debug, Clone, Copy)]
 struct KindArg(TurnKind);
 
@@ -68,12 +68,13 @@ impl ValueEnum for KindArg {
     }
 }
 
-/// A part of calls that is left out otherwise.
+/// A part of calls that is exported only on request.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum IncludeArg {
     Tools,
 }
 
+/// The command-line form of [`ExportFormat`].
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ExportFormatArg {
     #[value(name = "jsonl")]
@@ -161,7 +162,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file, which gets its name only once it is complete.
+/// Writes a new file. It gets its name only when it is complete.
 fn into_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<ExportCounts, export::ExportError>,
@@ -179,9 +180,9 @@ fn format(args: &ExportArgs) -> Result<ExportFormat> {
     if let Some(format) = args.format {
         return Ok(format.into());
     }
-    let ending = args.out.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    let by_ending = ExportFormat::ALL.into_iter().find(|format| ending.as_deref() == Some(format.ending()));
-    let named = by_ending.with_context(|| {
+    let extension = args.out.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    let by_extension = ExportFormat::ALL.into_iter().find(|format| extension.as_deref() == Some(format.extension()));
+    let named = by_extension.with_context(|| {
         let names: Vec<_> = ExportFormat::ALL.into_iter().map(ExportFormat::name).collect();
         format!("the extension of {} is no format; pass --format: {}", args.out.display(), names.join(", "))
     });

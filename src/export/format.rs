@@ -40,7 +40,7 @@ impl ExportFormat {
     }
 
     /// Returns the common file extension.
-    pub const fn ending(self) -> &'static str {
+    pub const fn extension(self) -> &'static str {
         match self {
             Self::CallsCsv => "csv",
             Self::Text => "txt",

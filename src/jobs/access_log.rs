@@ -67,7 +67,7 @@ impl AccessLog {
         self.0.is_some()
     }
 
-    /// Notes an access, unless the same one was noted within the last minute. Never waits.
+    /// Notes an access. A repeat of an access that was noted within the last minute is not noted. Never waits.
     pub fn note(&self, access: Access) {
         let Some(inner) = &self.0 else { return };
         if inner.is_repeat(&access, Instant::now()) {
@@ -112,7 +112,8 @@ impl AccessLogThread {
     }
 }
 
-/// Starts the access log, which keeps entries for this long. With 0, nothing is noted, and earlier entries are erased.
+/// Starts the access log, which stores entries for the time `keep`. With 0, nothing is noted, and earlier entries are
+/// erased.
 ///
 /// # Errors
 /// The operating system could not create the thread.
@@ -168,7 +169,7 @@ impl Storage {
     }
 
     fn prune_interval(&self) -> Duration {
-        // A shorter one for entries that are kept for less than a few hours.
+        // Shorter for entries that are kept for less than ten hours.
         PRUNE_INTERVAL.min(if self.keep.is_zero() { PRUNE_INTERVAL } else { self.keep / 10 }).max(MAX_PAUSE)
     }
 

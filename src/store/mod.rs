@@ -48,7 +48,7 @@ pub use outgoing::{
 pub use query::{
     Backlog, CallFilter, CallKey, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice,
     EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Forgotten, MAX_PAGE_TEXT_BYTES, NamingEvent, Page,
-    ScanPage, SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, json_length,
+    ScanPage, SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, max_json_length,
 };
 pub use ranked::{CallRank, RankKey, RankedCall, RankedCallRequest};
 pub use search::{Hit, HitPage, RankPosition, SearchKey, SearchOrder, SearchQuery};

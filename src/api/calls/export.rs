@@ -173,7 +173,7 @@ fn check_parts(form: &ExportForm) -> Result<(), ApiError> {
 fn file_name(id: Option<&ConversationId>, format: ExportFormat) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let id = id.map(ConversationId::as_str).filter(|id| id.len() <= 100 && id.chars().all(plain));
-    format!("{}.{}", id.unwrap_or("calls"), format.ending())
+    format!("{}.{}", id.unwrap_or("calls"), format.extension())
 }
 
 /// The response: exported calls.

@@ -1,7 +1,7 @@
 //! The query parameters that filter calls, for every operation that selects calls.
 //!
-//! The framework takes each parameter as an argument of a handler. Twenty filters in five operations are taken by one
-//! argument instead: [`CallFilterParams`] reads all of them, and [`expand_placeholders`] lists them in the document.
+//! The framework takes each parameter as an argument of a handler. The filters are one argument instead:
+//! [`CallFilterParams`] reads all of them, and [`expand_placeholders`] lists them in the document.
 
 use super::schema::{AnsweredBy, CallOutcome, CallStatus, Channel, Direction};
 use crate::api::date_time::DateTime;
@@ -120,12 +120,12 @@ impl CallFilterParams {
     /// The parameters that may be repeated.
     pub(in crate::api) const REPEATABLE: [&str; 3] = ["language", "tag", "tool"];
 
-    /// Returns the names of these parameters and of an operation's own.
+    /// Returns the names of the parameters that filter calls, and of an operation's own.
     pub(in crate::api) fn names_with(own: &[&'static str]) -> Vec<&'static str> {
         [NAMES, own].concat()
     }
 
-    /// Returns the names of the parameters, of these and of an operation's own, that may be repeated.
+    /// Returns the names of the filters that may be repeated, and of an operation's own such parameters.
     pub(in crate::api) fn repeatable_with(own: &[&'static str]) -> Vec<&'static str> {
         [&Self::REPEATABLE, own].concat()
     }
@@ -168,12 +168,12 @@ fn driver_id(number: Option<i64>) -> Result<Option<DriverId>, ApiError> {
     number.map(DriverId::new).transpose().map_err(|rule| ApiError::field("driver_id", rule))
 }
 
-/// Validates the id of the only call.
+/// Validates the id of a call to which an operation is limited.
 pub(super) fn conversation_id(id: Option<&str>) -> Result<Option<crate::domain::ConversationId>, ApiError> {
     id.map(path_params::conversation_id).transpose()
 }
 
-/// Validates a text to look for in calls.
+/// Validates a text to search for in calls.
 pub(super) fn text(q: Option<String>) -> Result<Option<String>, ApiError> {
     match q {
         Some(text) if text.contains('\0') => Err(ApiError::field("q", "must not contain U+0000")),
@@ -208,7 +208,7 @@ fn seconds(name: &str, seconds: Option<i64>) -> Result<Option<i64>, ApiError> {
     }
 }
 
-/// The schema that stands for the argument of a handler in the document.
+/// Returns the schema of the handler's argument, which marks its place in the document.
 fn placeholder() -> MetaSchemaRef {
     MetaSchemaRef::Reference("CallFilterParams".to_owned())
 }
@@ -227,7 +227,7 @@ fn described_param<'a, P: ApiExtractor<'a>>(name: &str, doc: &str) -> MetaOperat
     }
 }
 
-/// Replaces the argument of a handler that takes [`CallFilterParams`] by the parameters.
+/// Replaces the placeholder of [`CallFilterParams`] in an operation's parameters by the filters.
 pub(in crate::api) fn expand_placeholders(params: &mut Vec<MetaOperationParam>) {
     if let Some(at) = params.iter().position(|param| param.schema == placeholder()) {
         params.splice(at..=at, described());

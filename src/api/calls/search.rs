@@ -155,8 +155,8 @@ impl SearchApi {
         include_total: Query<bool>,
     ) -> Result<Answer<SearchPage>, Errors<ListErrors>> {
         let own = ["q", "speaker_type", "kind", "conversation_id", "said_after", "said_before", "order"];
-        let [language, tag, tool] = CallFilterParams::REPEATABLE;
-        let list = ListQuery::strict(request, &CallFilterParams::names_with(&own), &[language, tag, tool, "kind"])?;
+        let repeatable = CallFilterParams::repeatable_with(&["kind"]);
+        let list = ListQuery::strict(request, &CallFilterParams::names_with(&own), &repeatable)?;
         let calls = CallFilter {
             conversation_id: filter::conversation_id(conversation_id.0.as_deref())?,
             ..calls.parse(false)?

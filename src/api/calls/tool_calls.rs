@@ -9,7 +9,7 @@ use crate::api::pagination::{ListQuery, default_limit};
 use crate::api::reader::{Answer, Depth, Reader};
 use crate::api::tag::Tag;
 use crate::domain::{PlacedToolCall, Turn};
-use crate::store::{Page, Reads, json_length};
+use crate::store::{Page, Reads, max_json_length};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
@@ -164,7 +164,7 @@ impl ToolCallsApi {
 fn text_of(placed: &PlacedToolCall) -> usize {
     let call = &placed.call;
     let texts = [&call.arguments, &call.result, &call.request_id, &call.tool_type].into_iter().flatten();
-    texts.chain([&call.name]).map(|text| json_length(text)).sum()
+    texts.chain([&call.name]).map(|text| max_json_length(text)).sum()
 }
 
 /// Returns the tool calls that follow the turns of a page, or that precede the first turn of the transcript.

@@ -9,7 +9,7 @@ use super::statement::Statements as _;
 use crate::domain::{Call, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::store::{
     CallFilter, CallKey, CallPageRequest, MAX_PAGE_TEXT_BYTES, Outcome, Page, Rejection, Result, SortOrder, Written,
-    json_length,
+    max_json_length,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
@@ -219,12 +219,13 @@ pub(super) fn text_of(call: &Call) -> usize {
     let report = &call.report;
     let last = call.last_message.as_ref();
     let last = last.map_or(0, |last| {
-        json_length(last.message.as_str()) + last.final_text.as_ref().map_or(0, |text| json_length(text.as_str()))
+        max_json_length(last.message.as_str())
+            + last.final_text.as_ref().map_or(0, |text| max_json_length(text.as_str()))
     });
     let facts: usize = [&report.analysis, &report.summary, &report.title, &report.termination_reason, &report.user_id]
         .into_iter()
         .flatten()
-        .map(|text| json_length(text))
+        .map(|text| max_json_length(text))
         .sum();
     facts + last
 }

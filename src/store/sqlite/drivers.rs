@@ -14,7 +14,7 @@ use super::statement::Statements as _;
 use crate::domain::{ConversationId, Dispatch, Driver, DriverId, NewDispatch, NewDriver, Timestamp};
 use crate::store::{
     BadElement, BadLink, Counts, DispatchPageRequest, DriverPageRequest, Outcome, Page, Rejection, Result, Written,
-    json_length,
+    max_json_length,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
@@ -58,7 +58,7 @@ pub(super) fn list(connection: &mut Connection, query: &DriverPageRequest) -> Re
         );
     }
     let after = query.after.map(|id| id.get().into());
-    let weight = |driver: &Driver| json_length(&driver.name);
+    let weight = |driver: &Driver| max_json_length(&driver.name);
     let page = Listing { table: "drivers", key: "id", conditions, after, limit: query.limit };
     page.read(connection, query.with_total, row::driver, weight)
 }

@@ -9,7 +9,7 @@
 
 use super::error::Context as _;
 use super::statement::Statements as _;
-use crate::domain::{ConversationId, Timestamp};
+use crate::domain::{ConversationId, NoticeType, Timestamp};
 use crate::store::{
     DeliveryOutcome, EndpointId, EndpointState, FailedDelivery, Notice, Outcome, OutgoingBatch, PendingNotice,
     Rejection, Result, Settlement, Written,
@@ -93,15 +93,15 @@ impl Outbox {
         transaction
             .execute_cached("UPDATE outgoing_events SET at = ?2 WHERE id > ?1 AND at = ''", params![notices, now])
             .context(CONTEXT)?;
-        let told: Vec<(i64, String, ConversationId)> = transaction
+        let told: Vec<(NoticeType, ConversationId)> = transaction
             .fetch_all(
-                "SELECT n.id, 'call.' || n.kind, c.conversation_id FROM call_changes n JOIN calls c ON \
+                "SELECT 'call.' || n.kind, c.conversation_id FROM call_changes n JOIN calls c ON \
                  c.id = n.call_id WHERE n.id > ?1 AND n.kind IN ('started', 'updated', 'ended') ORDER BY n.id",
                 [changes],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .context(CONTEXT)?;
-        let insert = |kind: &str, id: &ConversationId| {
+        let insert = |kind: NoticeType, id: &ConversationId| {
             transaction
                 .execute_cached(
                     "INSERT INTO outgoing_events (type, conversation_id, at) VALUES (?1, ?2, ?3)",
@@ -110,14 +110,14 @@ impl Outbox {
                 .map(drop)
                 .context(CONTEXT)
         };
-        for (at, (_, kind, id)) in told.iter().enumerate() {
-            let is_last = !told[at + 1..].iter().any(|(_, _, later)| later == id);
+        for (at, (kind, id)) in told.iter().enumerate() {
+            let is_last = !told[at + 1..].iter().any(|(_, later)| later == id);
             let reconciled = is_last && self.reconciled.contains(id);
-            if kind != "call.updated" || !reconciled {
-                insert(kind, id)?;
+            if *kind != NoticeType::CallUpdated || !reconciled {
+                insert(*kind, id)?;
             }
             if reconciled {
-                insert("call.reconciled", id)?;
+                insert(NoticeType::CallReconciled, id)?;
             }
         }
         limit(transaction)
@@ -162,9 +162,9 @@ pub(super) fn store_alert(
 ) -> Result<()> {
     transaction
         .execute_cached(
-            "INSERT INTO outgoing_events (type, conversation_id, alert, at) SELECT 'alert.matched', ?1, ?2, ?3 \
+            "INSERT INTO outgoing_events (type, conversation_id, alert, at) SELECT ?4, ?1, ?2, ?3 \
              WHERE EXISTS (SELECT 1 FROM outgoing_endpoints)",
-            params![id, name, now],
+            params![id, name, now, NoticeType::AlertMatched],
         )
         .map(drop)
         .context(CONTEXT)

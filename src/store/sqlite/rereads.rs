@@ -1,7 +1,7 @@
 //! Stores what the present reader parses of an event that an older version stored.
 //!
-//! Live streams do not show what a call gains by this ([`DueReason::Reread`]): after an upgrade it would be one change
-//! of each call that was ever stored, for each open page.
+//! Live streams do not show the new facts of a call ([`DueReason::Reread`]). Otherwise, after an upgrade, each open
+//! page would receive a change of every stored call.
 
 use super::batch::turns;
 use super::due::DueReason;
@@ -84,8 +84,8 @@ pub(super) fn store_reread(
     Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
 }
 
-/// Returns whether two stored records have the same facts of those that users may have changed since. If so, writing
-/// them again would undo such a change for nothing.
+/// Returns whether two stored records agree in the facts that users may change. If so, writing the facts again would
+/// only undo a user's change.
 fn have_same_facts(before: &str, after: &str) -> bool {
     #[derive(Deserialize)]
     struct WithFacts {

@@ -16,7 +16,7 @@ use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::outgoing::Outbox;
 use crate::store::sqlite::row::{self, TURN_OF_CALL, UNPLACED, expect_stored};
 use crate::store::sqlite::statement::Statements as _;
-use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, json_length};
+use crate::store::{Outcome, Page, Rejection, Result, StoredTurn, TurnOrder, TurnQuery, Written, max_json_length};
 use crate::telemetry::metrics::METRICS;
 use rusqlite::{Connection, Row, Transaction, named_params, params};
 use std::collections::BTreeMap;
@@ -389,5 +389,5 @@ fn ids_by_time(snapshot: &Transaction<'_>, query: &TurnQuery, limit: i64) -> rus
 
 /// Returns the size of a turn's texts, in bytes of JSON.
 fn text_of(turn: &Turn) -> usize {
-    json_length(turn.message.as_str()) + turn.final_text.as_ref().map_or(0, |text| json_length(text.as_str()))
+    max_json_length(turn.message.as_str()) + turn.final_text.as_ref().map_or(0, |text| max_json_length(text.as_str()))
 }

@@ -79,8 +79,8 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<File, OpenError> {
     let Some(header) = read(&file, path).map_err(unusable)?? else { return Ok(file) };
     // Both numbers are 0 if the process died while it created the file.
     check_identity(path, header.application_id(), header.user_version())?;
-    match leftover(path, &header).map_err(unusable)? {
-        Some(log) => Err(OpenError::ForeignWal { log, database: path.to_owned() }),
+    match foreign_file(path, &header).map_err(unusable)? {
+        Some(file) => Err(OpenError::ForeignWal { file, database: path.to_owned() }),
         None => Ok(file),
     }
 }
@@ -118,13 +118,15 @@ pub(in crate::store::sqlite) fn belongs_together(path: &Path) -> bool {
     let header = files::open_regular(path, false).map(|file| read(&file, path));
     match header {
         Ok(Ok(Ok(Some(header)))) => {
-            header.application_id() == APPLICATION_ID && leftover(path, &header).is_ok_and(|log| log.is_none())
+            header.application_id() == APPLICATION_ID
+                && foreign_file(path, &header).is_ok_and(|foreign| foreign.is_none())
         }
         _ => false,
     }
 }
 
-fn leftover(path: &Path, header: &Header) -> io::Result<Option<PathBuf>> {
+/// Returns the WAL or journal beside a database that belongs to another one.
+fn foreign_file(path: &Path, header: &Header) -> io::Result<Option<PathBuf>> {
     let (wal, journal) = (with_suffix(path, "-wal"), with_suffix(path, "-journal"));
     if let Some(file) = not_empty(&wal)?
         && (header.is_in_rollback_mode() || !wal_fits(file, header)?)

@@ -181,7 +181,7 @@ fn begin(
         return Err(OpenError::SchemaTooOld { path: path.to_owned() });
     }
     if lock.is_some() {
-        sync_leftover_log(path).map_err(unusable)?;
+        sync_leftover_wal(path).map_err(unusable)?;
     }
     configure(&connection, checkpoints).map_err(database)?;
     if lock.is_some() {
@@ -248,7 +248,7 @@ fn create_database(path: &Path, busy_timeout: Duration) -> Result<(), OpenError>
     // SQLite would take such a WAL for the new file's own and write the old database's pages into it.
     for ending in ["-wal", "-journal"] {
         if header::not_empty(&beside(ending)).map_err(unusable)?.is_some() {
-            return Err(OpenError::OrphanedWal { log: beside(ending) });
+            return Err(OpenError::OrphanedWal { file: beside(ending) });
         }
     }
     let aside = beside(".new");
@@ -306,7 +306,7 @@ fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError
 
 /// Syncs the WAL of a crashed process, which may not have done so, before its turns count as stored. A repeated
 /// delivery of such a turn will be acknowledged without being written again.
-fn sync_leftover_log(path: &Path) -> io::Result<()> {
+fn sync_leftover_wal(path: &Path) -> io::Result<()> {
     match header::not_empty(&with_suffix(path, "-wal"))? {
         Some(log) => log.sync_all(),
         None => Ok(()),

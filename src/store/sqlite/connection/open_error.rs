@@ -69,21 +69,21 @@ pub enum OpenError {
     #[error(
         "{} belongs to a database that is missing, and may hold turns that are stored nowhere else; put the database \
          back beside it, or replace it by a copy with `transcribe-hook restore`",
-        log.display()
+        file.display()
     )]
     OrphanedWal {
         /// The WAL or journal.
-        log: PathBuf,
+        file: PathBuf,
     },
     /// The WAL or journal beside the file belongs to another database.
     #[error(
         "{} does not belong to {}, which seems to be a copy, and would damage it; use `transcribe-hook restore` to \
          replace a database by a copy, because it moves the old database's files away",
-        log.display(), database.display()
+        file.display(), database.display()
     )]
     ForeignWal {
         /// The WAL or journal.
-        log: PathBuf,
+        file: PathBuf,
         /// The database.
         database: PathBuf,
     },

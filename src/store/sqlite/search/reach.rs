@@ -1,5 +1,6 @@
 //! The range of turns that a search looks at.
 
+/// Context of the errors of a search.
 pub(super) const CONTEXT: &str = "searching";
 
 /// The turns that a search covers.
