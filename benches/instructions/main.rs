@@ -1,11 +1,12 @@
 //! Instruction counts of the service's own work, compared with a baseline: `cargo bench --bench instructions`.
 //!
-//! Time on a shared machine says little; instructions, counted by valgrind's callgrind, are the same from run to run to
-//! within a percent. Each kind of work is done N times in one process and 2 N times in another; the difference is the
-//! cost of N, without that of starting. It fails when one takes more than [`TOLERANCE`] times what `baseline.json`
-//! says. Waiting for the disk is no instruction, so this finds a slower way of working, not a slower disk.
+//! Times on a shared machine vary; the instructions that valgrind's callgrind counts differ by less than a percent
+//! between runs. Each kind of work is done N times in one process and 2 N times in another; the difference is the cost
+//! of N without that of the start. The benchmark fails if a kind of work takes more than [`TOLERANCE`] times its
+//! baseline in `baseline.json`. Waiting for the disk takes no instructions, so this finds slower code, not a slower
+//! disk.
 //!
-//! `-- --renew` writes what it finds into `baseline.json`, for a change that is worth its instructions, or saves some.
+//! `-- --renew` writes the counts into `baseline.json`, after a change that saves instructions or is worth more.
 #![expect(clippy::print_stdout, reason = "the report goes to the terminal")]
 
 mod work;
@@ -32,7 +33,7 @@ struct Args {
     /// Save the results as the baseline
     #[arg(long)]
     renew: bool,
-    /// Work that this program does when it runs itself below valgrind
+    /// Work of this process when the benchmark runs itself under valgrind
     #[arg(long, hide = true, requires = "times")]
     work: Option<Work>,
     #[arg(long, hide = true)]
@@ -67,7 +68,7 @@ fn main() -> Result<ExitCode> {
     compare(&found)
 }
 
-/// Returns the instructions of a process that does the work so many times.
+/// Returns the number of instructions of a process that does the work `times` times.
 fn count(work: Work, times: usize, folder: &Path) -> Result<u64> {
     let counts = folder.join("counts");
     let mut out = std::ffi::OsString::from("--callgrind-out-file=");
@@ -81,19 +82,21 @@ fn count(work: Work, times: usize, folder: &Path) -> Result<u64> {
         .output()
         .context("cannot run valgrind (Debian's package of that name)")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{} below valgrind failed: {}", work.name(), said.trim());
+    ensure!(output.status.success(), "{} under valgrind failed: {}", work.name(), said.trim());
     let counts = std::fs::read_to_string(counts)?;
-    let summary = counts.lines().find_map(|line| line.strip_prefix("summary: ")).context("callgrind gave no sum")?;
+    let summary =
+        counts.lines().find_map(|line| line.strip_prefix("summary: ")).context("callgrind reported no sum")?;
     Ok(summary.trim().parse()?)
 }
 
 fn compare(found: &BTreeMap<String, u64>) -> Result<ExitCode> {
-    let text = std::fs::read_to_string(BASELINE).context("there is no baseline; --renew makes one")?;
+    let text = std::fs::read_to_string(BASELINE).context("there is no baseline; create it with --renew")?;
     let baseline: BTreeMap<String, u64> = serde_json::from_str(&text)?;
     let mut code = ExitCode::SUCCESS;
     println!("| instructions | baseline | now | ratio |\n|---|---:|---:|---:|");
     for (name, now) in found {
-        let then = *baseline.get(name).with_context(|| format!("no baseline of {name}; --renew makes one"))?;
+        let then =
+            *baseline.get(name).with_context(|| format!("there is no baseline of {name}; create it with --renew"))?;
         let ratio = float(*now) / float(then);
         println!("| {name} | {then} | {now} | {ratio:.3} |");
         if ratio > TOLERANCE {

@@ -1,7 +1,7 @@
 //! The load client: one thread, one epoll, and on each of many connections one request at a time.
 //!
-//! It must cost little beside the service, because both share the cores: requests are ready-made, only status and
-//! length of an answer are read, and nothing is allocated for a request.
+//! It must cost little, because it shares the cores with the service: requests are ready-made, it reads only the status
+//! and the length of a response, and it allocates nothing for a request.
 
 use crate::workload::Script;
 use mio::net::TcpStream;
@@ -69,10 +69,10 @@ impl Client {
         self.connections.iter().filter(|connection| connection.waiting).count()
     }
 
-    /// Receives the responses that arrive within `patience`, at least one if there is one. Sends the next request on
-    /// each such connection if `on_answer` says so.
-    pub(crate) fn turn(&mut self, patience: Duration, mut on_answer: impl FnMut(&Answer) -> bool) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, Some(patience)) {
+    /// Waits up to `timeout` for responses, and receives those that are there. Sends the next request on the connection
+    /// of a response if `on_answer` returns true.
+    pub(crate) fn receive(&mut self, timeout: Duration, mut on_answer: impl FnMut(&Answer) -> bool) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
@@ -102,7 +102,7 @@ impl Client {
 
 impl Connection {
     fn open(address: SocketAddr, poll: &Poll, token: Token) -> io::Result<Self> {
-        // Connected while blocking, so that a refusal is seen here and not as an event.
+        // The connect blocks, so a refusal is an error here and not an event.
         let stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
@@ -117,7 +117,7 @@ impl Connection {
         let sent = match self.stream.write(request) {
             Ok(sent) => sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            // That the connection broke is seen when the answer is read.
+            // Reading the response will find that the connection is broken.
             Err(error) if is_broken(&error) => request.len(),
             Err(error) => return Err(error),
         };
@@ -139,8 +139,8 @@ impl Connection {
 
     /// Returns the status once the response is complete, or 0 if the connection broke.
     ///
-    /// Events tell of changes only, so this reads until the answer is whole or nothing is left. Nothing follows a whole
-    /// answer before the next request is sent, so that needs no read of its own.
+    /// Events report only changes, so this reads until the response is complete or nothing is left. Nothing follows a
+    /// complete response before the next request is sent, so no further read is needed then.
     fn receive(&mut self, buffer: &mut [u8]) -> Option<u16> {
         loop {
             match self.stream.read(buffer) {

@@ -1,6 +1,6 @@
 //! Benchmarks of writes beside the service's other work: backups, exports, searches, and erasing old calls.
 
-use crate::fill::{self, Filled};
+use crate::fill;
 use crate::load::{self, Load, Run};
 use crate::reads::Reader;
 use crate::server::Server;
@@ -10,7 +10,7 @@ use crate::{machine, progress};
 use anyhow::{Result, ensure};
 use rusqlite::Connection;
 use serde::Serialize;
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,14 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Turns in the database.
+/// Number of turns in the database.
 const TURNS: u64 = 200_000;
 
 /// Number of turns in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
 /// Time from the start of one search to that of the next.
-pub(crate) const BETWEEN_SEARCHES: Duration = Duration::from_millis(50);
+pub(crate) const SEARCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Queries in rotation: frequent words and rare ones.
 const SEARCHES: [&str; 4] = ["joliet", "reefer%20degrees", "%22forty%20five%22", "lumper%20NOT%20columbus"];
@@ -34,7 +34,7 @@ const SEARCHES: [&str; 4] = ["joliet", "reefer%20degrees", "%22forty%20five%22",
 #[derive(Debug, Serialize)]
 pub(crate) struct Beside {
     pub(crate) turns: u64,
-    /// In all rounds.
+    /// Backups of all rounds.
     pub(crate) during_backups: Done,
     pub(crate) beside_other_work: Done,
     pub(crate) during_prune: Done,
@@ -60,7 +60,7 @@ impl Done {
     }
 }
 
-/// Each run begins with the same database.
+/// Measures ingest beside each kind of other work, and without. Each run begins with the same database.
 pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result<Beside> {
     let filled = fill::fill(&place.join("filled.db"), TURNS)?;
     let load = Load { in_flight: IN_FLIGHT, long_calls: None, pace: None };
@@ -77,8 +77,8 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
         for target in targets {
             machine::wait_for_quiet(Duration::from_secs(20));
             let folder = TempDir::new_in(place)?;
-            let database = a_copy(&filled, folder.path())?;
-            let server = Server::start_over(target, &database, place)?;
+            let database = fill::copy(&filled.path, &folder.path().join("calls.db"))?;
+            let server = Server::start_on(target, &database, place)?;
             let work = Work { address: server.address(), database, calls: filled.calls, stop: AtomicBool::new(false) };
             let (kinds, done): (&[Kind], _) = match target {
                 Target::DuringBackups => (&[Work::back_up], &mut beside.during_backups),
@@ -88,7 +88,7 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
                 }
                 _ => (&[], &mut Done::default()),
             };
-            // The processor time of the other work is of *others*, so that a run is not repeated for it.
+            // A run is not repeated if others use the processors, because the other work does so on purpose.
             let run = std::thread::scope(|scope| {
                 let running: Vec<_> = kinds.iter().map(|kind| scope.spawn(|| kind(&work))).collect();
                 let run = load::run_beside(server, load, round, measured, || work.stop.store(true, Ordering::Relaxed));
@@ -106,14 +106,6 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
     Ok(beside)
 }
 
-fn a_copy(filled: &Filled, folder: &Path) -> Result<PathBuf> {
-    let path = folder.join("calls.db");
-    fs::copy(&filled.path, &path)?;
-    // Or else the system would write it out while the service is measured.
-    File::open(&path)?.sync_all()?;
-    Ok(path)
-}
-
 /// A kind of work, which runs until it is stopped.
 type Kind = fn(&Work) -> Result<Done>;
 
@@ -127,25 +119,25 @@ struct Work {
 }
 
 impl Work {
-    fn goes_on(&self) -> bool {
+    fn is_running(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    /// Copies the database again and again.
+    /// Copies the database repeatedly.
     fn back_up(&self) -> Result<Done> {
         let copy = self.database.with_file_name("copy.db");
-        Ok(Done { backups: self.again_and_again("backup", &copy)?, ..Done::default() })
+        Ok(Done { backups: self.repeat_command("backup", &copy)?, ..Done::default() })
     }
 
-    /// Writes all calls to a file again and again.
+    /// Writes all calls to a file repeatedly.
     fn export(&self) -> Result<Done> {
         let file = self.database.with_file_name("calls.jsonl");
-        Ok(Done { exports: self.again_and_again("export", &file)?, ..Done::default() })
+        Ok(Done { exports: self.repeat_command("export", &file)?, ..Done::default() })
     }
 
-    fn again_and_again(&self, command: &str, out: &Path) -> Result<u64> {
+    fn repeat_command(&self, command: &str, out: &Path) -> Result<u64> {
         let mut done = 0;
-        while self.goes_on() || done == 0 {
+        while self.is_running() || done == 0 {
             let output = target::service()
                 .arg(command)
                 .arg(out)
@@ -160,18 +152,18 @@ impl Work {
         Ok(done)
     }
 
-    /// Searches again and again, at a steady rate.
+    /// Searches at a steady rate.
     fn search(&self) -> Result<Done> {
         let mut reader = Reader::connect(self.address)?;
         let mut searches = 0;
         let mut next = Instant::now();
         for q in SEARCHES.iter().cycle() {
-            if !self.goes_on() {
+            if !self.is_running() {
                 break;
             }
             reader.get(&format!("/api/v1/search?q={q}"))?;
             searches += 1;
-            next += BETWEEN_SEARCHES;
+            next += SEARCH_INTERVAL;
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
         Ok(Done { searches, ..Done::default() })
@@ -182,7 +174,7 @@ impl Work {
         let mut prune = target::service();
         prune.args(["prune", "--older-than", "1d", "--yes", "--trust-clock", "--database"]).arg(&self.database);
         let mut prune = prune.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        while self.goes_on() {
+        while self.is_running() {
             std::thread::sleep(Duration::from_millis(20));
         }
         let ended = prune.try_wait()?;

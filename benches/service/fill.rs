@@ -54,6 +54,13 @@ pub(crate) fn fill(path: &Path, turns: u64) -> Result<Filled> {
     Ok(Filled { path: path.to_owned(), turns, calls, bytes: fs::metadata(path)?.len(), seconds })
 }
 
+/// Copies a database, and syncs the copy. Otherwise the system would write it while the service is measured.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
+    fs::copy(from, to)?;
+    File::open(to)?.sync_all()?;
+    Ok(to.to_owned())
+}
+
 /// Stores turns until there are `turns`, and returns the time until all of them were in the database file and on disk.
 fn append(path: &Path, had: u64, turns: u64) -> Result<Duration> {
     let begun = Instant::now();

@@ -1,4 +1,5 @@
-//! Goals of the service beside the results: ratios of values that one run of the benchmark measured side by side.
+//! Goals of the service, compared with the measurements of one run of the benchmark. Most are ratios of values that
+//! were measured side by side.
 
 use crate::load::{Load, Run};
 use crate::measurements::Measurements;
@@ -98,7 +99,7 @@ pub(crate) fn derive(measurements: &Measurements) -> Vec<Goal> {
         Ratio,
         one_at_a_time(measurements),
     ));
-    goals.extend(of_large(measurements));
+    goals.extend(large_goals(measurements));
     let runs = measurements.beside.as_ref().map_or(&[][..], |beside| &beside.runs);
     for (what, target) in
         [("backups", Target::DuringBackups), ("backups, exports and searches", Target::BesideOtherWork)]
@@ -113,7 +114,7 @@ pub(crate) fn derive(measurements: &Measurements) -> Vec<Goal> {
         Ratio,
         rate_ratio(runs, load(streams::IN_FLIGHT), Target::BesideStreams, Target::Service),
     ));
-    goals.extend(of_outreach(measurements));
+    goals.extend(outreach_goals(measurements));
     let rereads = measurements.rereads.as_ref();
     let rate = rereads.map(|rereads| rereads.calls_per_minute);
     goals.push(Goal::new("calls parsed again in a minute after an upgrade", AtLeast(10_000.0), Count, rate));
@@ -121,7 +122,7 @@ pub(crate) fn derive(measurements: &Measurements) -> Vec<Goal> {
     let p99 = ratio(runs, load(rereads::IN_FLIGHT), Target::BesideRereads, Target::Filled, |run| run.p99_us);
     goals.push(Goal::new("p99 of turns meanwhile, to without", AtMost(1.1), Ratio, p99));
     let megabytes = |kib: f64| kib * 1024.0 / 1e6;
-    let peak = of_target(measurements, Target::Service, 500).map(|run| float(run.peak_memory_kib)).reduce(f64::max);
+    let peak = runs_of(measurements, Target::Service, 500).map(|run| float(run.peak_memory_kib)).reduce(f64::max);
     goals.push(Goal::new("peak memory at 500 in flight", Below(40.0), Megabytes, peak.map(megabytes)));
     let process = measurements.process.as_ref();
     let idle = process.map(|process| megabytes(process.idle_memory_kib));
@@ -138,7 +139,7 @@ pub(crate) fn derive(measurements: &Measurements) -> Vec<Goal> {
     goals
 }
 
-fn of_large(measurements: &Measurements) -> Vec<Goal> {
+fn large_goals(measurements: &Measurements) -> Vec<Goal> {
     let many = describe_stored_turns(measurements);
     let runs = measurements.large.as_ref().map_or(&[][..], |large| &large.runs);
     let measured = rate_ratio(runs, load(large::IN_FLIGHT), Target::Large, Target::Service);
@@ -161,7 +162,7 @@ fn of_large(measurements: &Measurements) -> Vec<Goal> {
     goals
 }
 
-fn of_outreach(measurements: &Measurements) -> Vec<Goal> {
+fn outreach_goals(measurements: &Measurements) -> Vec<Goal> {
     let measured = measurements.outreach.as_ref();
     let runs = measured.map_or(&[][..], |outreach| &outreach.runs);
     let rate = |target| rate_ratio(runs, outreach::FULL, target, Target::Service);
@@ -202,10 +203,12 @@ fn describe_stored_turns(measurements: &Measurements) -> String {
     }
 }
 
-/// Within each round, since the disk is faster in one than in another.
+/// Returns the p50 of one turn at a time, as a ratio to the sum of an append's `fdatasync` and a turn without a store.
+///
+/// Both are from the same round, because the speed of the disk varies between rounds.
 fn one_at_a_time(measurements: &Measurements) -> Option<f64> {
     let of_round = |round: usize| {
-        let p50 = |target| of_target(measurements, target, 1).find(|run| run.round == round).map(|run| run.p50_us);
+        let p50 = |target| runs_of(measurements, target, 1).find(|run| run.round == round).map(|run| run.p50_us);
         let append =
             measurements.syncs.iter().find(|sync| sync.round == round && sync.what == crate::disk::APPENDED)?;
         Some(p50(Target::Service)? / (append.p50_us + p50(Target::NoStore)?))
@@ -217,7 +220,7 @@ fn load(in_flight: usize) -> Load {
     Load { in_flight, long_calls: None, pace: None }
 }
 
-fn of_target(measurements: &Measurements, target: Target, in_flight: usize) -> impl Iterator<Item = &Run> {
+fn runs_of(measurements: &Measurements, target: Target, in_flight: usize) -> impl Iterator<Item = &Run> {
     measurements.runs.iter().filter(move |run| run.target == target && run.load == load(in_flight))
 }
 

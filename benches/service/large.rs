@@ -33,7 +33,7 @@ pub(crate) struct Large {
     pub(crate) reads: Vec<Read>,
     pub(crate) filters: Vec<Filtered>,
     pub(crate) stats: Vec<Filtered>,
-    /// Time from exec until the service logged that it is ready.
+    /// Time from exec until the service answers 200 at `/readyz`.
     pub(crate) large_ready_ms: f64,
     pub(crate) small_ready_ms: f64,
     pub(crate) summary: Vec<Summary>,
@@ -60,7 +60,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     machine::wait_for_quiet(Duration::from_mins(1));
     let reads = reads(place, &large, &small)?;
     progress("listing calls by each filter");
-    let server = Server::start_over(Target::Large, &large.path, place)?;
+    let server = Server::start_on(Target::Large, &large.path, place)?;
     let mut reader = Reader::connect(server.address())?;
     let (filters, stats) = (filters::measure(&mut reader)?, filters::measure_stats(&mut reader)?);
     drop(reader);
@@ -73,7 +73,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
     for round in 0..rounds {
         for target in targets {
             let start = || match target {
-                Target::Large => Server::start_over(target, &large.path, place),
+                Target::Large => Server::start_on(target, &large.path, place),
                 _ => Server::start(target, place),
             };
             let run = load::run(&start, load, round, measured)?;
@@ -101,10 +101,8 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
 fn reads(place: &Path, large: &Filled, small: &Filled) -> Result<Vec<Read>> {
     const REQUESTS: usize = 3000;
     const AT_A_TIME: usize = 100;
-    let servers = [
-        Server::start_over(Target::Large, &large.path, place)?,
-        Server::start_over(Target::Large, &small.path, place)?,
-    ];
+    let servers =
+        [Server::start_on(Target::Large, &large.path, place)?, Server::start_on(Target::Large, &small.path, place)?];
     let mut readers = [Reader::connect(servers[0].address())?, Reader::connect(servers[1].address())?];
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     let mut of_turns = Vec::new();
@@ -152,7 +150,7 @@ fn starts(place: &Path, databases: [&Filled; 2]) -> Result<[f64; 2]> {
     for _ in 0..STARTS {
         for (filled, took) in databases.into_iter().zip(&mut took) {
             machine::wait_for_quiet(Duration::from_secs(5));
-            let server = Server::start_over(Target::Large, &filled.path, place)?;
+            let server = Server::start_on(Target::Large, &filled.path, place)?;
             took.push(server.until_ready()?.as_secs_f64() * 1000.0);
             server.stop(0)?;
         }

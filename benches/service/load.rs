@@ -196,7 +196,7 @@ pub(crate) fn one_call(place: &Path, turns: usize) -> Result<OneCall> {
     let mut answers = 0;
     client.start()?;
     while answers < turns {
-        client.turn(Duration::from_millis(100), |answer| {
+        client.receive(Duration::from_millis(100), |answer| {
             tally.count(answer);
             answers += 1;
             if answers % (turns / 10) == 0 {
@@ -268,7 +268,7 @@ fn go_on_until(
         if left.is_zero() {
             return Ok(());
         }
-        client.turn(left, |answer| {
+        client.receive(left, |answer| {
             on_answer(answer);
             if let Some(throttle) = throttle {
                 throttle.wait();
@@ -283,7 +283,7 @@ fn drain(client: &mut Client, mut on_answer: impl FnMut(&Answer)) -> Result<()> 
     let end = Instant::now() + DRAIN;
     while client.waiting() > 0 {
         ensure!(Instant::now() < end, "{} requests were never answered", client.waiting());
-        client.turn(Duration::from_millis(100), |answer| {
+        client.receive(Duration::from_millis(100), |answer| {
             on_answer(answer);
             false
         })?;

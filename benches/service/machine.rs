@@ -19,8 +19,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// `folder` is where databases will be.
-    pub(crate) fn look(folder: &Path) -> Self {
+    /// Reads the machine's properties. `folder` is where databases will be.
+    pub(crate) fn read(folder: &Path) -> Self {
         let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
         Self {
             cpu,
@@ -29,7 +29,7 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             file_system: file_system(folder).unwrap_or_else(|| "unknown".to_owned()),
             sqlite: rusqlite::version(),
-            // A release build cannot be told otherwise, and refuses to start when SQLite says otherwise.
+            // A release build has no other setting, and refuses to start if SQLite reports another one.
             journal: "WAL, synchronous=FULL",
             commit: commit(),
         }
@@ -123,11 +123,10 @@ impl Clock {
     }
 }
 
-/// Waits for a limited time until other processes hardly use the cores, because measurements beside other work say
-/// little.
-pub(crate) fn wait_for_quiet(patience: Duration) {
+/// Waits at most for `timeout` until other processes hardly use the cores, because they would distort measurements.
+pub(crate) fn wait_for_quiet(timeout: Duration) {
     const SAMPLING_TIME: Duration = Duration::from_millis(300);
-    let end = Instant::now() + patience;
+    let end = Instant::now() + timeout;
     while Instant::now() < end {
         let before = Clock::read(std::process::id());
         std::thread::sleep(SAMPLING_TIME);

@@ -182,7 +182,7 @@ fn measure(args: &Args, place: &Path) -> Result<Report> {
         None
     };
     let measurements = Measurements {
-        machine: Machine::look(place),
+        machine: Machine::read(place),
         seconds: args.seconds,
         rounds: args.rounds,
         process,

@@ -1,6 +1,6 @@
 //! The report of one run of the benchmark, as Markdown and as JSON.
 
-use crate::contention::{BETWEEN_SEARCHES, Beside};
+use crate::contention::{Beside, SEARCH_INTERVAL};
 use crate::goals::{self, Goal};
 use crate::large::Large;
 use crate::load::{OneCall, Tenth};
@@ -112,7 +112,7 @@ impl Report {
              - *service*: the release binary, each turn committed before its 201. Its rows were counted afterwards: as \
              many as answers with 201.\n\
              - *service, no log line a request*: the same with `http=off` in `--log-level`.\n\
-             - *no store*: the same HTTP stack, writer's thread and log, over a store that keeps nothing.\n\
+             - *no store*: the same HTTP stack, writer's thread and log, over a store that stores nothing.\n\
              - *no queue*: the same server, outermost layer, log and reading of the body, answered by the handler \
              itself: no writer's thread, no generated operation.\n\n\
              CPU is in cores: 1.00 is one core all the while. *Others* are other processes and the system; a run that \
@@ -250,7 +250,7 @@ impl Display for Streams {
         writeln!(
             f,
             "\n## Beside live streams\n\nWith {} streams of all calls open, whose reader shares the cores too, and \
-             without. They were sent {:.1} MB a second in all; what they lack they are sent later.\n",
+             without. They were sent {:.1} MB a second in all; a stream that falls behind is sent the rest later.\n",
             self.streams,
             self.bytes_per_second / 1e6
         )?;
@@ -263,12 +263,11 @@ impl Display for Outreach {
         let Self { notices, notices_per_second, lag, alerts_matched, initiation, initiations, .. } = self;
         writeln!(
             f,
-            "\n## Beside what it tells others\n\nWith outgoing webhooks to three receivers (one answers at once, one slowly, \
-             one is away); with a thousand alerts; and while it is asked about {initiations} inbound calls. The \
-             receivers share the cores too.\n\nThe good receiver received {notices} notices, \
+            "\n## Beside what it tells others\n\nWith outgoing webhooks to three receivers (one answers at once, one \
+             slowly, one is away); with a thousand alerts; and while it is asked about {initiations} inbound calls. \
+             The receivers share the cores too.\n\nThe good receiver received {notices} notices, \
              {notices_per_second:.0} a second, behind by {} (p50), {} (p99), {} (max). Alerts matched \
-             {alerts_matched} times. An inbound call was \
-             answered within {} (p50), {} (p99).\n",
+             {alerts_matched} times. An inbound call was answered within {} (p50), {} (p99).\n",
             Time(lag.p50_us),
             Time(lag.p99_us),
             Time(lag.max_us),
@@ -284,9 +283,9 @@ impl Display for Rereads {
         let Self { calls_per_minute, beside_ingest, .. } = self;
         writeln!(
             f,
-            "\n## Parsing again after an upgrade\n\nThe records of {} calls, of 13.7 KB each. While nothing else happens, \
-             {calls_per_minute:.0} calls a minute are parsed again. Beside ingest, {beside_ingest} were in all \
-             rounds.\n",
+            "\n## Parsing again after an upgrade\n\nThe records of {} calls, of 13.7 KB each. While nothing else \
+             happens, {calls_per_minute:.0} calls a minute are parsed again. Beside ingest, {beside_ingest} calls were \
+             parsed in all rounds.\n",
             rereads::CALLS
         )?;
         write_comparison(f, &self.summary, &self.runs, Target::Filled)
@@ -304,7 +303,7 @@ impl Display for Beside {
             during_backups.backups,
             beside_other_work.backups,
             beside_other_work.exports,
-            1.0 / BETWEEN_SEARCHES.as_secs_f64(),
+            1.0 / SEARCH_INTERVAL.as_secs_f64(),
             beside_other_work.searches,
             during_prune.erased_calls
         )?;

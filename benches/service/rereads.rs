@@ -1,4 +1,4 @@
-//! Benchmark of what the service parses again in the background after an upgrade: its rate, and ingest beside it.
+//! Benchmark of parsing stored events again in the background after an upgrade: its rate, and ingest beside it.
 
 use crate::load::{self, Load, Run};
 use crate::server::Server;
@@ -9,8 +9,7 @@ use crate::{fill, machine, progress};
 use anyhow::{Context as _, Result, ensure};
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use transcribe_hook::domain::Timestamp;
@@ -28,14 +27,14 @@ const RECORD: &str = include_str!("../../tests/fixtures/elevenlabs/post_call_tra
 const RECORD_CALL: &str = "conv_1901kaj4pr1penza6bbkscg6hgkc";
 
 /// Maximum time until all calls are done.
-const PATIENCE: Duration = Duration::from_mins(10);
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Measurements of parsing stored records again.
 #[derive(Debug, Serialize)]
 pub(crate) struct Rereads {
-    /// While nothing else happens.
+    /// Rate while nothing else happens.
     pub(crate) calls_per_minute: f64,
-    /// Beside ingest, in all rounds.
+    /// Number of calls that were parsed beside ingest, in all rounds.
     pub(crate) beside_ingest: u64,
     pub(crate) summary: Vec<Summary>,
     pub(crate) runs: Vec<Run>,
@@ -48,11 +47,11 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
     progress(&format!("storing {CALLS} records"));
     store_records(&upgraded)?;
     until_done(&upgraded, place)?;
-    let done = copy(&upgraded, &folder.path().join("done.db"))?;
+    let done = fill::copy(&upgraded, &folder.path().join("done.db"))?;
     list_all(&upgraded)?;
     progress("parsing them again");
     machine::wait_for_quiet(Duration::from_secs(20));
-    let idle = copy(&upgraded, &folder.path().join("idle.db"))?;
+    let idle = fill::copy(&upgraded, &folder.path().join("idle.db"))?;
     let took = until_done(&idle, place)?;
     let (mut beside_ingest, mut runs) = (0, Vec::new());
     let load = Load { in_flight: IN_FLIGHT, long_calls: None, pace: None };
@@ -61,8 +60,8 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
         for target in targets {
             machine::wait_for_quiet(Duration::from_secs(20));
             let from = if target == Target::BesideRereads { &upgraded } else { &done };
-            let database = copy(from, &folder.path().join("calls.db"))?;
-            let server = Server::start_over(target, &database, place)?;
+            let database = fill::copy(from, &folder.path().join("calls.db"))?;
+            let server = Server::start_on(target, &database, place)?;
             let run = load::run_once(server, load, round, measured)?;
             progress(&run.line());
             runs.push(run);
@@ -81,7 +80,7 @@ pub(crate) fn measure(place: &Path, rounds: usize, measured: Duration) -> Result
     })
 }
 
-/// Stores a record of each call. Calls follow when the service runs.
+/// Stores a record of each call. The service creates the calls when it runs.
 fn store_records(path: &Path) -> Result<()> {
     const BATCH: usize = 64;
     let store = fill::open(path)?;
@@ -96,7 +95,7 @@ fn store_records(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lists all records, as a version that reads more of them than the one before.
+/// Lists all records for parsing, like the migration of a version that parses more facts.
 fn list_all(path: &Path) -> Result<()> {
     open(path)?.execute_batch(
         "BEGIN; UPDATE webhook_events SET record = json_remove(record, '$.facts'); \
@@ -105,15 +104,15 @@ fn list_all(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the service until no record is listed and no call is due, and returns the time from its start.
+/// Runs the service until no record is listed and no call is due. Returns the time from its start.
 fn until_done(path: &Path, place: &Path) -> Result<Duration> {
     let begun = Instant::now();
     let database = open(path)?;
     let number = |sql| database.query_row(sql, [], |row| row.get::<_, u64>(0));
     let before = number("SELECT count(*) FROM call_transcriptions")?;
-    let server = Server::start_over(Target::Filled, path, place)?;
+    let server = Server::start_on(Target::Filled, path, place)?;
     while number("SELECT (SELECT count(*) FROM event_rereads) + (SELECT count(*) FROM due_reconciliations)")? > 0 {
-        ensure!(begun.elapsed() < PATIENCE, "{} records are left", left(path)?);
+        ensure!(begun.elapsed() < TIMEOUT, "{} records are left", left(path)?);
         std::thread::sleep(Duration::from_millis(20));
     }
     let took = begun.elapsed();
@@ -123,20 +122,14 @@ fn until_done(path: &Path, place: &Path) -> Result<Duration> {
     Ok(took)
 }
 
+/// Returns the number of records that are still listed.
 fn left(path: &Path) -> Result<u64> {
     open(path)?.query_row("SELECT count(*) FROM event_rereads", [], |row| row.get(0)).context("counting records")
 }
 
 fn open(path: &Path) -> Result<Connection> {
-    // Not read-only, since the last connection should leave no WAL behind.
+    // Not read-only, because the last connection should leave no WAL behind.
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     database.busy_timeout(Duration::from_secs(10))?;
     Ok(database)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
-    fs::copy(from, to)?;
-    // Or else the system would write it out while the service is measured.
-    File::open(to)?.sync_all()?;
-    Ok(to.to_owned())
 }

@@ -119,7 +119,7 @@ pub(crate) fn measure(place: &Path, turns: u64, rounds: usize, measured: Duratio
 fn pages(path: &Path, place: &Path) -> Result<Vec<Page>> {
     progress("searching them");
     machine::wait_for_quiet(Duration::from_mins(1));
-    let server = Server::start_over(Target::Large, path, place)?;
+    let server = Server::start_on(Target::Large, path, place)?;
     let mut reader = Reader::connect(server.address())?;
     let mut of = |what, q: String, more: &str| -> Result<Page> {
         let q = q.replace(' ', "%20").replace('"', "%22").replace('*', "%2A");

@@ -1,4 +1,4 @@
-//! The processes under load: started, watched, stopped, and the rows in their databases counted.
+//! The processes under load. Starts and stops them, and counts the rows in their databases.
 
 use crate::machine;
 use crate::target::Target;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Timeout until a process listens, and until it ends.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The table where a process stores turns, and its rows before the run.
 pub(crate) struct Rows {
@@ -54,9 +54,9 @@ impl Rows {
 
 /// The source of a process's listening address.
 pub(crate) enum Listening {
-    /// Its log says so.
+    /// The process logs its address.
     Logged,
-    /// It was told.
+    /// The address is known before the start.
     At(SocketAddr),
 }
 
@@ -93,7 +93,7 @@ impl Server {
     }
 
     /// Starts the service over an existing database.
-    pub(crate) fn start_over(target: Target, database: &Path, place: &Path) -> Result<Self> {
+    pub(crate) fn start_on(target: Target, database: &Path, place: &Path) -> Result<Self> {
         Self::start_in(target, database.to_owned(), TempDir::new_in(place)?)
     }
 
@@ -106,7 +106,7 @@ impl Server {
         Self::spawn(target, command, &Listening::Logged, workload::TURN_WEBHOOK_PATH, rows, folder)
     }
 
-    /// Runs `command`. Its log goes to a file in `folder`, as it would in production go to something that keeps it.
+    /// Runs `command`. Its log is written to a file in `folder`, because in production something would store it too.
     pub(crate) fn spawn(
         target: Target,
         mut command: Command,
@@ -130,7 +130,7 @@ impl Server {
             if let Some(status) = child.try_wait()? {
                 bail!("{} ended with {status}: {}", target.name(), std::fs::read_to_string(&log)?);
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > TIMEOUT {
                 let _ = child.kill();
                 let _ = child.wait();
                 bail!("{} does not listen: {}", target.name(), std::fs::read_to_string(&log)?);
@@ -159,7 +159,7 @@ impl Server {
         machine::memory(self.pid())
     }
 
-    /// Returns the time from before the process was started until it logged that it is ready.
+    /// Returns the time from before the process was started until it answers 200 at `/readyz`.
     pub(crate) fn until_ready(&self) -> Result<Duration> {
         loop {
             let mut connection = TcpStream::connect(self.address)?;
@@ -190,7 +190,7 @@ impl Server {
     }
 
     fn ended(&mut self) -> Result<ExitStatus> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);

@@ -16,7 +16,7 @@ impl Display for Time {
     }
 }
 
-/// For counts and sizes, which stay far below 2^52.
+/// Converts a count or a size, which is far below 2^52.
 #[expect(clippy::cast_precision_loss, reason = "nothing that is counted here reaches 2^52")]
 pub(crate) fn float(number: u64) -> f64 {
     number as f64
@@ -30,7 +30,8 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     Some(if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper })
 }
 
-/// Returns the smallest of these durations (ascending, in µs) that at least `part` of all do not exceed.
+/// Returns a percentile, in microseconds: the smallest of the ascending durations that at least the share `part` of
+/// them does not exceed.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,5 @@
-//! From the runs of several rounds to one line for each target and load, and the ratios of what ran side by side.
+//! Summaries of the runs of several rounds: one line for each target and load, and ratios of targets that ran side by
+//! side.
 
 use crate::load::{Load, Run};
 use crate::stats::{Time, float, median};
@@ -21,7 +22,7 @@ pub(crate) fn rate_ratio(runs: &[Run], load: Load, target: Target, to: Target) -
     ratio(runs, load, target, to, |run| run.turns_per_second)
 }
 
-/// The rounds of one target under one load in one line.
+/// A summary of the rounds of one target under one load.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) target: Target,
@@ -43,7 +44,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// One for each load and target among the runs, in their order.
+    /// Returns one summary for each load and target of the runs, sorted by load, then by target.
     pub(crate) fn from_runs(runs: &[Run]) -> Vec<Self> {
         let mut groups: Vec<(Load, Target)> = Vec::new();
         for run in runs {

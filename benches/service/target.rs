@@ -88,7 +88,7 @@ impl Target {
 
     /// Returns the command that runs it, for targets of this project.
     pub(crate) fn command(self, database: &Path) -> Result<Command> {
-        let mut command = match self {
+        Ok(match self {
             Self::NoStore | Self::NoQueue | Self::NoIndex => {
                 let without = match self {
                     Self::NoStore => Without::Store,
@@ -98,6 +98,7 @@ impl Target {
                 let without = without.to_possible_value().expect("no value is hidden");
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(["--serve-without", without.get_name(), "--database"]).arg(database);
+                remove_settings(&mut command);
                 command
             }
             _ => {
@@ -116,20 +117,18 @@ impl Target {
                 command.arg("--database").arg(database);
                 command
             }
-        };
-        without_settings(&mut command);
-        Ok(command)
+        })
     }
 }
 
-/// The real binary, with its own defaults.
+/// Returns the command of the real binary, without settings from the environment.
 pub(crate) fn service() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_transcribe-hook"));
-    without_settings(&mut command);
+    remove_settings(&mut command);
     command
 }
 
-fn without_settings(command: &mut Command) {
+fn remove_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TRANSCRIBE_HOOK_") {
             command.env_remove(name);

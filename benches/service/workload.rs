@@ -1,7 +1,7 @@
 //! The workload: calls as ElevenLabs delivers them, turn by turn, as ready-made requests.
 //!
-//! A request is rendered once for each place in a call; sending one means copying a conversation's id and an instant
-//! into it. A script of one seed always says the same.
+//! A request is rendered once for each place in a call; before it is sent, only the conversation's id and the time are
+//! copied into it. Scripts with the same seed are equal.
 
 use std::io::Write as _;
 use transcribe_hook::domain::NewTurn;
@@ -13,7 +13,7 @@ pub(crate) const TURN_WEBHOOK_PATH: &str = "/webhooks/elevenlabs/transcription";
 /// Number of turns in a call.
 pub(crate) const TURNS_PER_CALL: u32 = 40;
 
-/// Time between two turns of a call.
+/// Time between two turns of a call, in milliseconds.
 const STEP_MILLISECONDS: u32 = 250;
 
 /// Messages of agents. With the drivers' messages, the average is about 120 bytes.
@@ -44,10 +44,12 @@ const DRIVER: [&str; 5] = [
      back doors.",
 ];
 
+/// Length of a conversation's id, in bytes.
 const ID_LENGTH: usize = 33;
+/// Length of a time without its `Z`, in bytes.
 const TIME_LENGTH: usize = 23;
 
-/// A request without its conversation and instant.
+/// A request with placeholders for the conversation's id and the time.
 struct Template {
     request: Vec<u8>,
     body_at: usize,
@@ -105,7 +107,7 @@ impl Script {
         };
         for n in 0..calls {
             let id = script.new_id();
-            // Under way by different numbers of turns, or else all of them would end at the same time.
+            // Each call begins at another turn. Otherwise all of them would end at the same time.
             let turns = turns_per_call.map_or(TURNS_PER_CALL, |turns| turns.min(TURNS_PER_CALL));
             let under_way = u32::try_from(n * 7).expect("few calls") % turns;
             script.calls.push(Call { id, turn: if turns_per_call.is_some() { under_way } else { 0 } });
@@ -159,7 +161,7 @@ impl Script {
         id
     }
 
-    /// Xorshift: cheap, and without short periods.
+    /// Returns a pseudo-random number by xorshift, which is cheap and has no short period.
     fn random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -168,7 +170,7 @@ impl Script {
     }
 }
 
-/// Returns the time of the call's turn with this number, as `2026-09-01T00:00:00.000`.
+/// Writes the time of the call's turn with this number, as `2026-09-01T00:00:00.000`.
 fn write_instant(mut into: &mut [u8], turn: u32) {
     const DAY: u32 = 24 * 60 * 60 * 1000;
     let steps_a_day = DAY / STEP_MILLISECONDS;
