@@ -1,4 +1,4 @@
-//! Whatever comes from outside: an answer or an exit code that means "no", never a 5xx, a panic or a hang.
+//! Random bodies, queries, paths and files are stored or refused, and never cause a 5xx, a panic or a hang.
 
 use crate::support::random::for_any;
 use crate::support::service::{Service, TURNS, binary};
@@ -43,7 +43,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A valid turn with one changed place, even within a character.
+/// Any valid turn that is cut off, or has one byte replaced or inserted, even within a character.
 fn any_damaged_turn() -> impl Strategy<Value = Vec<u8>> {
     (any::<proptest::sample::Index>(), any::<u8>(), 0..3).prop_map(|(place, byte, how)| {
         let mut body = turn("conv_a", 1).to_string().into_bytes();

@@ -1,4 +1,4 @@
-//! `import calls`: what was exported comes back equal, once, whole, and never over something else.
+//! `import calls`: exported calls are restored equal, whole and once, and overwrite nothing.
 
 use crate::support::export::{exported, rich, store};
 use crate::support::search::{compare, index_state, indexed};
@@ -22,7 +22,7 @@ fn counts(out: &Output) -> [u64; 3] {
     ["stored", "unchanged", "bad"].map(|name| counts[name].as_u64().unwrap())
 }
 
-/// Every row of every table that holds what was sent, as it stands in the file.
+/// Returns every row of the tables that hold received data.
 fn rows(database: &Path) -> Vec<String> {
     let connection = open(database);
     let mut all = Vec::new();
@@ -38,8 +38,8 @@ fn rows(database: &Path) -> Vec<String> {
     all
 }
 
-/// A database with all that there can be, and what was exported of it.
-fn made() -> (tempfile::TempDir, PathBuf, PathBuf) {
+/// Creates a database with data of all kinds, and its export. Returns their folder and their paths.
+fn exported_database() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (database, file) = (folder.path().join("calls.db"), folder.path().join("calls.jsonl"));
     rich(&database);
@@ -48,8 +48,8 @@ fn made() -> (tempfile::TempDir, PathBuf, PathBuf) {
 }
 
 #[test]
-fn a_database_that_was_exported_and_imported_is_equal_and_goes_on_as_the_first_one() {
-    let (folder, database, file) = made();
+fn a_database_that_was_exported_and_imported_is_equal_and_stays_equal() {
+    let (folder, database, file) = exported_database();
     let other = folder.path().join("other.db");
     let [stored, unchanged, bad] = counts(&import(&other, &file, &["--json"]));
     assert!(stored >= 9 && unchanged == 0 && bad == 0, "{stored} {unchanged} {bad}");
@@ -60,7 +60,7 @@ fn a_database_that_was_exported_and_imported_is_equal_and_goes_on_as_the_first_o
     assert_eq!(rows(&other), rows(&database));
     let check = binary().args(["check", "--database"]).arg(&other).output().unwrap();
     assert!(check.status.success(), "{check:?}");
-    // What comes next is taken by both alike: a repeat, a new turn, a later record.
+    // Both databases handle further writes alike: a repeat, a new turn, a later record.
     for database in [&database, &other] {
         let store = store(database);
         apply(&store, &live("user", "Yeah I am parked in Gary", "2026-09-28T12:00:05.25Z"));
@@ -73,7 +73,7 @@ fn a_database_that_was_exported_and_imported_is_equal_and_goes_on_as_the_first_o
 }
 
 #[test]
-fn tags_of_control_characters_and_costs_of_many_digits_come_back_equal() {
+fn tags_of_control_characters_and_costs_of_many_digits_are_restored_equal() {
     let folder = tempfile::tempdir().unwrap();
     let (database, file) = (folder.path().join("calls.db"), folder.path().join("calls.jsonl"));
     let mut event = crate::support::samples::sample(0);
@@ -89,7 +89,7 @@ fn tags_of_control_characters_and_costs_of_many_digits_come_back_equal() {
 
 #[test]
 fn a_call_that_is_imported_without_its_event_keeps_what_the_event_said_when_a_turn_comes() {
-    let (folder, database, file) = made();
+    let (folder, database, file) = exported_database();
     let lines = std::fs::read_to_string(&file).unwrap();
     let is_event = |line: &&str| serde_json::from_str::<Value>(line).unwrap().get("digest").is_some();
     let without: String = lines.lines().filter(|line| !is_event(line)).flat_map(|line| [line, "\n"]).collect();
@@ -111,10 +111,10 @@ fn a_call_that_is_imported_without_its_event_keeps_what_the_event_said_when_a_tu
 
 #[test]
 fn what_is_imported_is_found_and_shown_by_a_running_service() {
-    let (folder, _, file) = made();
+    let (folder, _, file) = exported_database();
     let service = Service::start_on(&folder.path().join("other.db"), &[]);
     service.deliver(&turn("conv_own", 1)).expect(201);
-    // The numbers of the first call and turn are taken by then.
+    // The row ids of the first call and turn are in use.
     let out = import(service.database(), &file, &[]);
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).starts_with("line "), "{out:?}");
@@ -132,7 +132,7 @@ fn what_is_imported_is_found_and_shown_by_a_running_service() {
 
 #[test]
 fn an_old_copy_does_not_bring_back_a_call_that_was_erased() {
-    let (folder, database, file) = made();
+    let (folder, database, file) = exported_database();
     let erase = ["erase", "--conversation", "conv_signs", "--yes", "--database"];
     let erased = binary().args(erase).arg(&database).output().unwrap();
     assert!(erased.status.success(), "{}", String::from_utf8_lossy(&erased.stderr));
@@ -143,18 +143,18 @@ fn an_old_copy_does_not_bring_back_a_call_that_was_erased() {
     assert_eq!(rows(&database), before);
     let said = String::from_utf8_lossy(&import(&database, &file, &[]).stderr).into_owned();
     assert!(said.contains(": conversation_id: "), "{said}");
-    // Elsewhere it was not erased.
+    // Another database still accepts the call.
     assert!(import(&folder.path().join("other.db"), &file, &[]).status.success());
 }
 
 #[test]
 fn turns_between_those_that_are_indexed_are_found_too() {
-    let (folder, database, file) = made();
+    let (folder, database, file) = exported_database();
     let other = folder.path().join("other.db");
     let only = folder.path().join("only.jsonl");
     std::fs::write(&only, exported(&database, &["--format", "jsonl", "--conversation-id", "conv_signs"])).unwrap();
     assert!(import(&other, &only, &[]).status.success());
-    // All that is there is indexed, and then the earlier call comes.
+    // All stored turns are indexed before the earlier call is imported.
     let service = Service::start_on(&other, &[]);
     let found = |query: &str| {
         let found = service.get(&format!("/api/v1/search?q={query}")).expect(200).json();
@@ -170,7 +170,7 @@ fn turns_between_those_that_are_indexed_are_found_too() {
 
 #[test]
 fn bad_lines_are_named_by_line_and_field_and_nothing_is_overwritten() {
-    let (folder, database, file) = made();
+    let (folder, database, file) = exported_database();
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let signs =
@@ -220,7 +220,7 @@ fn bad_lines_are_named_by_line_and_field_and_nothing_is_overwritten() {
             .unwrap();
         assert_eq!(stored, 0, "{field}: nothing of the bad call");
     }
-    // What is here otherwise is let be, and named.
+    // A row that differs from the stored one is reported, and overwrites nothing.
     let before = rows(&database);
     for pointer in ["/title", "/transcriptions/2/message_text"] {
         std::fs::write(&bad, changed(pointer, json!("something else"))).unwrap();
@@ -244,7 +244,7 @@ fn an_import_that_is_killed_leaves_whole_calls_and_the_next_one_completes_it() {
         service.deliver(&turn("conv_0", n)).expect(201);
     }
     service.stop();
-    // Many such calls, made of the one.
+    // Copy the call many times.
     let line: Value = serde_json::from_str(&exported(&database, &["--format", "jsonl"])).unwrap();
     let mut text = String::new();
     for call in 0..400_i64 {
@@ -267,7 +267,7 @@ fn an_import_that_is_killed_leaves_whole_calls_and_the_next_one_completes_it() {
         connection.ok().and_then(count).unwrap_or(0)
     };
     let mut kills = 0;
-    // On a busy machine it may be through before it is killed; then it begins anew.
+    // On a busy machine the import may end before the kill. Then the next one starts with an empty folder.
     for _ in 0..100 {
         if kills == 3 {
             break;

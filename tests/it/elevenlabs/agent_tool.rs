@@ -9,7 +9,7 @@ fn generate(flags: &[&str]) -> Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-/// Says of each tool what ElevenLabs' model does not know or not take; nothing, if it is as ElevenLabs wants it.
+/// A script that prints for each tool what ElevenLabs' model does not know or refuses: an empty list for a right tool.
 const SCHEMA: &str = r"
 import json, sys
 from elevenlabs.types.tool_request_model import ToolRequestModel
@@ -51,7 +51,7 @@ fn the_tools_are_as_elevenlabs_schema_wants_them() {
         generate(&["--url", url, "--kind", "turn"]),
         generate(&["--url", url, "--kind", "history", "--secret-id", "sec_1", "--driver-variable", "driver_id"]),
         generate(&["--url", url, "--call-sid"]),
-        // What is wrong is found.
+        // Two wrong tools, to show that the script finds faults.
         json!({"type": "webhook", "name": "x", "description": "y", "api_schema": {"url": "https://x", "verb": "GET"}}),
         json!({"type": "webhook", "name": "x", "description": "y"}),
     ];

@@ -1,4 +1,4 @@
-//! The world misbehaves: locks, files that may not grow, folders that can no longer be written, a row that the database
+//! Failures of the environment: locks, files that may not grow, folders that become read-only, a row that the database
 //! refuses. Full disks are in `full_disk`.
 
 use crate::support::database::{expected, fill, stored};
@@ -62,18 +62,18 @@ fn a_lock_that_is_held_for_good_is_500_and_the_service_recovers() {
     assert_eq!(not_ready.header("retry-after"), Some("1"));
     assert_eq!(not_ready.expect_error(503)["code"], "not_ready");
     service.get("/healthz").expect(200);
-    // Reading goes on meanwhile.
+    // Reads still succeed.
     assert_eq!(service.get("/api/v1/calls/conv_a").expect(200).json()["turn_count"], 1);
     lock.release();
-    // A slow machine may not be done within the second either.
+    // A slow machine may need more than one write timeout.
     wait_for("the service to be ready", || (service.get("/readyz").status == 200).then_some(()));
     let stored =
-        wait_for("the turn to be taken", || Some(service.deliver(&turn("conv_a", 2))).filter(|a| a.status == 201));
+        wait_for("the turn to be stored", || Some(service.deliver(&turn("conv_a", 2))).filter(|a| a.status == 201));
     assert_eq!(stored.json()["sequence_number"], 2);
 }
 
 #[test]
-fn an_event_that_cannot_be_stored_is_503_and_taken_when_elevenlabs_sends_it_again() {
+fn an_event_that_cannot_be_stored_is_503_and_stored_when_elevenlabs_retries() {
     let service = Service::start_with(&["--write-timeout", "1s", "--elevenlabs-secret", SECRET]);
     let lock = Lock::take(service.database());
     for body in [SAMPLES[0].1, "{no JSON"] {
@@ -82,14 +82,14 @@ fn an_event_that_cannot_be_stored_is_503_and_taken_when_elevenlabs_sends_it_agai
     lock.release();
     for body in [SAMPLES[0].1, "{no JSON"] {
         let before = service.events_stored();
-        wait_for("it to be taken", || Some(post_signed(&service, body)).filter(|answer| answer.status == 200));
+        wait_for("it to be stored", || Some(post_signed(&service, body)).filter(|answer| answer.status == 200));
         assert_eq!(service.events_stored(), before + 1, "nothing of it was there");
     }
     assert_eq!(service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json()["turn_count"], 4);
 }
 
 #[test]
-fn a_full_queue_is_503_with_retry_after_and_what_was_taken_is_stored() {
+fn a_full_queue_is_503_with_retry_after_and_acknowledged_turns_are_stored() {
     const CLIENTS: usize = 40;
     let service = Service::start_with(&["--queue-capacity", "8", "--write-timeout", "30s"]);
     service.deliver(&turn("conv_a", 0)).expect(201);
@@ -110,7 +110,7 @@ fn a_full_queue_is_503_with_retry_after_and_what_was_taken_is_stored() {
                 assert_eq!(answer.expect_error(503)["code"], "queue_full");
                 let mut refused = refused.lock().unwrap();
                 *refused += 1;
-                // One is at the writer with what it found waiting at first, eight wait: the others are refused at once.
+                // The writer holds its first batch, and eight writes wait. The others are refused at once.
                 if *refused == CLIENTS - 20 {
                     if let Some(lock) = lock.lock().unwrap().take() {
                         lock.release();
@@ -138,7 +138,7 @@ fn a_row_that_the_database_refuses_fails_alone_and_not_its_neighbours() {
              BEGIN SELECT RAISE(ABORT, 'refused by a rule'); END",
         )
         .unwrap();
-    // While the lock is held the deliveries gather, so that they stand in one batch.
+    // While the lock is held, the deliveries gather and become one batch.
     let lock = Lock::take(service.database());
     std::thread::scope(|scope| {
         let deliveries: Vec<_> = (1..=9)
@@ -216,9 +216,9 @@ fn a_folder_that_becomes_read_only_loses_nothing() {
     (0..20).for_each(&mut deliver);
     mode(0o555);
     (20..40).for_each(&mut deliver);
-    // The quiet moment's housekeeping meets the read-only folder as well.
-    let log = database.with_extension("db-wal");
-    wait_for("the log to be folded in", || log.metadata().is_ok_and(|log| log.len() == 0).then_some(()));
+    // The checkpoint of an idle moment also works in the read-only folder.
+    let wal = database.with_extension("db-wal");
+    wait_for("the checkpoint", || wal.metadata().is_ok_and(|wal| wal.len() == 0).then_some(()));
     (40..60).for_each(&mut deliver);
     mode(0o777);
     (60..80).for_each(&mut deliver);

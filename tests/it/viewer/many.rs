@@ -9,7 +9,7 @@ use serde_json::json;
 /// Number of calls that are over.
 const CALLS: u32 = 10_000;
 
-/// Adds calls of all kinds, one each 260 seconds before now.
+/// Adds calls of all kinds: one for every 260 seconds before now.
 fn add_calls(service: &Service) {
     service.put("/api/v1/drivers/1042", &json!({"name": "Maria Kowalski"})).expect(201);
     service.put("/api/v1/drivers/7", &json!({"name": "يوسف حداد"})).expect(201);
