@@ -1,7 +1,7 @@
 //! The operations together, and their OpenAPI document.
 
 use super::auth::openapi::Described;
-use super::auth::{self, Access, AccessSettings};
+use super::auth::{self, AccessControl, AccessSettings};
 use super::outgoing_webhooks::OutgoingWebhooksApi;
 use super::reader::Reader;
 use super::setup::{SetupApi, SetupFacts};
@@ -34,7 +34,7 @@ pub fn service(
     reader: Reader,
     writer: Writer,
     gate: PostCallReceiver,
-    access: Access,
+    access: AccessControl,
     outlets: Outlets,
     facts: SetupFacts,
     variables: Arc<InitiationVariables>,
@@ -99,7 +99,7 @@ pub fn document_of(service: &OpenApiService<impl OpenApi, ()>) -> String {
 
 /// Returns the operations over an empty store; they are described, never called.
 fn describe_only() -> OpenApiService<impl OpenApi, ()> {
-    let access = Access::new(&AccessSettings::default(), AccessLog::disabled());
+    let access = AccessControl::new(&AccessSettings::default(), AccessLog::disabled());
     service(
         Arc::new(store::NullStore),
         Reader::new(Arc::new(store::NullStore), 1),

@@ -1,6 +1,6 @@
 //! The setup of the service: its webhooks with their last deliveries, and the parts that are not set up.
 
-use super::auth::Access;
+use super::auth::AccessControl;
 use super::body::JsonOk;
 use super::date_time::DateTime;
 use super::error::{Errors, ListErrors};
@@ -41,7 +41,7 @@ pub(super) struct SetupApi {
 }
 
 impl SetupApi {
-    pub(super) fn new(facts: SetupFacts, access: &Access, gate: &PostCallReceiver) -> Self {
+    pub(super) fn new(facts: SetupFacts, access: &AccessControl, gate: &PostCallReceiver) -> Self {
         Self {
             facts,
             started: Timestamp::now(),

@@ -74,7 +74,7 @@ impl<E: Endpoint> RequestLayer<E> {
         mut request: Request,
         inner: impl AsyncFnOnce(Request) -> poem::Result<T>,
     ) -> Response {
-        if let Some(path) = auth::webhook_path(request.uri().path()) {
+        if let Some(path) = auth::normalize_webhook_path(request.uri().path()) {
             set_path(&mut request, &path);
         }
         let public = auth::is_public(request.uri().path());

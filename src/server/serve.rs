@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::tls::Tls;
 use super::{connections, malloc_trim, metrics_endpoint, swagger_ui, systemd};
 use crate::api;
-use crate::api::auth::{Access, RoleGuard};
+use crate::api::auth::{AccessControl, RoleGuard};
 use crate::api::body::{BodyLimits, memory_for};
 use crate::api::mcp::{McpEndpoint, McpServer};
 use crate::api::reader::Reader;
@@ -169,7 +169,7 @@ fn app(
     (facts, log): (SetupFacts, AccessLog),
     settings: Settings,
 ) -> RequestLayer<impl Endpoint + 'static> {
-    let access = Access::new(&settings.access, log);
+    let access = AccessControl::new(&settings.access, log);
     let memory = memory_for(settings.post_call.max_body.max(settings.max_body));
     let gate = PostCallReceiver::new(settings.post_call, memory.clone());
     let recordings = gate.recordings();

@@ -1,12 +1,11 @@
-//! Access control. This is the only place that decides it, for every path, and it fails closed: a path that is not
-//! listed here requires an API token.
+//! Access control. This module alone decides which paths require a token, and it fails closed: a path that is not
+//! listed here requires an API token. [`super::roles`] decides which role the token needs.
 //!
 //! Anybody may send turns and histories until an ingest token is configured. Post-call deliveries are checked by their
 //! signature, in [`crate::api::webhooks::signed_body`]. Reading and changing data requires an API token, or the cookie
 //! that the page got for one ([`super::session`]), regardless of the client's address: a proxy, a tunnel or a foreign
 //! page in a local browser cannot be told from a local program. Only `--no-token` changes that, and `--user-header`,
-//! whose header is believed if a trusted proxy sent the request itself. The role that an operation requires is checked
-//! by [`super::roles`].
+//! whose header is believed if a trusted proxy sent the request itself.
 //!
 //! Failed attempts are limited per address ([`super::rate_limit`]). The limit never delays a valid token, because the
 //! address may be a proxy's and anybody could then prevent turns from being stored. Tokens have a minimum length
@@ -79,7 +78,7 @@ const WEBHOOK_PREFIX: &str = "/webhooks";
 
 /// Normalizes a webhook path as people save it: with trailing slashes or white space, doubled slashes, or in another
 /// case. Returns `None` for a path that is already normal, or that is not below the webhooks.
-pub fn webhook_path(path: &str) -> Option<String> {
+pub fn normalize_webhook_path(path: &str) -> Option<String> {
     if !matches!(RouteAccess::from_path(path), RouteAccess::Protected | RouteAccess::NoWebhook) {
         return None;
     }
@@ -131,7 +130,7 @@ impl AccessSettings {
 
 /// The access control; cheap to clone.
 #[derive(Clone)]
-pub struct Access(pub(super) Arc<Inner>, pub(super) AccessLog);
+pub struct AccessControl(pub(super) Arc<Inner>, pub(super) AccessLog);
 
 pub(super) struct Inner {
     ingest: Tokens,
@@ -156,7 +155,7 @@ impl Grant {
     }
 }
 
-impl Access {
+impl AccessControl {
     /// Creates an access control with these settings. It notes accesses of known clients in the log.
     pub fn new(settings: &AccessSettings, log: AccessLog) -> Self {
         let log = if settings.no_token { AccessLog::disabled() } else { log };
@@ -343,7 +342,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// An endpoint that is wrapped with access checks.
 pub struct AuthLayer<E> {
-    access: Access,
+    access: AccessControl,
     inner: E,
 }
 
@@ -414,14 +413,14 @@ mod tests {
             "//webhooks//elevenlabs///post-call",
             "/Webhooks/ElevenLabs/Post-Call",
         ] {
-            assert_eq!(webhook_path(saved).as_deref(), Some(signed), "{saved}");
+            assert_eq!(normalize_webhook_path(saved).as_deref(), Some(signed), "{saved}");
         }
         for other in [signed, TURN_WEBHOOK_PATH, "/", "", "/api/v1/calls/", "/webhooksx/", "/x/webhooks/", "/webhooks/"]
         {
-            assert_eq!(webhook_path(other), None, "{other}");
+            assert_eq!(normalize_webhook_path(other), None, "{other}");
         }
         // The result is still below the webhooks, so it is never asked for the API token.
-        assert_eq!(webhook_path("/webhooks//../api/v1/calls/").as_deref(), Some("/webhooks/../api/v1/calls"));
+        assert_eq!(normalize_webhook_path("/webhooks//../api/v1/calls/").as_deref(), Some("/webhooks/../api/v1/calls"));
     }
 
     #[test]

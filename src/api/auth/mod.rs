@@ -1,4 +1,4 @@
-//! Access: tokens, sessions, and what each path is for.
+//! Access control: tokens, roles, sessions, and the requirement of each path.
 
 mod access;
 mod api_role;
@@ -12,7 +12,7 @@ pub(super) mod session;
 pub(super) mod sign_in;
 mod signed_out;
 
-pub use access::{Access, AccessSettings, is_public, webhook_path};
+pub use access::{AccessControl, AccessSettings, is_public, normalize_webhook_path};
 pub(super) use api_role::ApiRole;
 pub use api_token::{ApiToken, check_holders, check_token};
 pub(super) use identity::{may_read_words, noted_identity};

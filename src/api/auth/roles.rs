@@ -1,7 +1,7 @@
 //! The role that each operation requires, its check, and the notes in the access log.
 //!
-//! These tables are the only place that decides it, for every operation that requires an API token. An operation that
-//! is missing here requires the highest role. A test compares the tables with the OpenAPI document.
+//! These tables alone decide it, for every operation that requires an API token. An operation that is missing here
+//! requires the highest role. A test compares the tables with the OpenAPI document.
 
 use super::identity;
 use crate::api::request_context;
@@ -21,8 +21,8 @@ const fn rule(operation: &'static str, role: Role, noted: Option<AccessAction>) 
     Rule { operation, role, noted }
 }
 
-/// Rules of operations. One of [`Role::List`] leaves words out of its answer, see [`identity::may_read_words`], or has
-/// none.
+/// Rules of operations. An operation that [`Role::List`] may call has no words of calls in its answer, or leaves them
+/// out for that role (see [`identity::may_read_words`]).
 const RULES: &[Rule] = &[
     rule("change_call", Role::Manage, None),
     rule("delete_dispatch", Role::Manage, None),

@@ -1,6 +1,6 @@
 //! Operations that sign a browser in and out.
 
-use super::access::Access;
+use super::access::AccessControl;
 use super::api_role::ApiRole;
 use super::client::{Scheme, scheme_of};
 use super::identity::require;
@@ -20,7 +20,7 @@ use serde::Deserialize;
 const MAX_BODY_BYTES: usize = 2048;
 
 pub(in crate::api) struct SessionApi {
-    pub(in crate::api) access: Access,
+    pub(in crate::api) access: AccessControl,
 }
 
 /// Credentials for sign-in.
@@ -66,7 +66,7 @@ struct Permission {
 
 impl Permission {
     /// Returns the permissions of a client; `identity` is `None` if it is not known.
-    fn new(access: &Access, identity: Option<Identity>, session: Option<Session>) -> Self {
+    fn new(access: &AccessControl, identity: Option<Identity>, session: Option<Session>) -> Self {
         let role = identity.as_ref().map(|identity| identity.role);
         Self {
             allowed: role.is_some_and(|role| role >= Role::List),

@@ -2,7 +2,7 @@
 
 use super::protocol::ProtocolHeaders;
 use super::server::{MAX_MESSAGE_BYTES, McpServer};
-use crate::api::auth::{Access, noted_identity};
+use crate::api::auth::{AccessControl, noted_identity};
 use crate::api::body::JsonBody;
 use crate::api::request_context;
 use crate::domain::{self, Timestamp};
@@ -20,7 +20,7 @@ pub struct McpEndpoint {
 
 impl McpEndpoint {
     /// Creates the endpoint. It notes what tools access in the access log.
-    pub fn new(server: McpServer, access: &Access) -> Self {
+    pub fn new(server: McpServer, access: &AccessControl) -> Self {
         Self { server, log: access.log() }
     }
 }

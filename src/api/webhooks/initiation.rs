@@ -5,7 +5,7 @@
 //! The call is linked with its driver after the response, as soon as the writer has time. If that is lost, the record
 //! of the call still names the driver by the user id of the response.
 
-use crate::api::auth::Access;
+use crate::api::auth::AccessControl;
 use crate::api::body::{JsonOk, StreamedJson};
 use crate::api::content_encoding::{coding_of, unpacked};
 use crate::api::request_context;
@@ -43,7 +43,7 @@ pub(in crate::api) struct InitiationApi {
     store: Arc<dyn Store>,
     writer: Writer,
     variables: Arc<InitiationVariables>,
-    access: Access,
+    access: AccessControl,
     permits: Arc<Semaphore>,
 }
 
@@ -132,7 +132,7 @@ impl InitiationApi {
         store: Arc<dyn Store>,
         writer: Writer,
         variables: Arc<InitiationVariables>,
-        access: Access,
+        access: AccessControl,
     ) -> Self {
         Self { store, writer, variables, access, permits: Arc::new(Semaphore::new(MAX_LOOK_UPS)) }
     }
