@@ -281,6 +281,6 @@ impl Maintenance for NullStore {
     }
 
     fn sizes(&self) -> std::io::Result<DatabaseSizes> {
-        Ok(DatabaseSizes { database: 0, log: 0, free: 0 })
+        Ok(DatabaseSizes { database: 0, wal: 0, free: 0 })
     }
 }

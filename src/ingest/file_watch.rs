@@ -38,10 +38,10 @@ impl FileMonitor {
             return false;
         }
         let Ok(sizes) = store.sizes() else { return true };
-        let large = sizes.log > LARGE_WAL_BYTES;
+        let large = sizes.wal > LARGE_WAL_BYTES;
         if large != self.told {
             self.told = large;
-            let megabytes = sizes.log >> 20;
+            let megabytes = sizes.wal >> 20;
             if large {
                 tracing::warn!(megabytes, "WAL is large; a program holds a read transaction open");
             } else {

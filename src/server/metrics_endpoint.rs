@@ -73,7 +73,7 @@ fn refresh_gauges(store: &dyn Store) {
     match store.sizes() {
         Ok(sizes) => {
             METRICS.db_size_bytes.set(to_i64(sizes.database));
-            METRICS.wal_size_bytes.set(to_i64(sizes.log));
+            METRICS.wal_size_bytes.set(to_i64(sizes.wal));
             METRICS.disk_free_bytes.set(to_i64(sizes.free));
         }
         Err(error) => tracing::warn!(%error, "cannot read database size for metrics"),

@@ -164,7 +164,7 @@ pub struct DatabaseSizes {
     /// Size of the database.
     pub database: u64,
     /// Size of its WAL.
-    pub log: u64,
+    pub wal: u64,
     /// Space that this process can still use on the database's file system.
     pub free: u64,
 }

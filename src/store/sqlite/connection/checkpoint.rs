@@ -130,9 +130,9 @@ pub(in crate::store::sqlite) fn warn_if_wal_large(path: &Path) {
     /// Suppresses repeated warnings until the WAL has been short again.
     static WAS_LONG: AtomicBool = AtomicBool::new(false);
     let Ok(sizes) = sizes(path) else { return };
-    let long = sizes.log > LONG_WAL_BYTES;
+    let long = sizes.wal > LONG_WAL_BYTES;
     if long && !WAS_LONG.swap(true, Ordering::Relaxed) {
-        tracing::warn!(bytes = sizes.log, "WAL is large and not checkpointed; is Litestream running?");
+        tracing::warn!(bytes = sizes.wal, "WAL is large and not checkpointed; is Litestream running?");
     }
     if !long {
         WAS_LONG.store(false, Ordering::Relaxed);
@@ -159,12 +159,12 @@ fn record_result(started: Instant, error: Option<&rusqlite::Error>) {
 
 /// Implements [`crate::store::Maintenance::sizes`].
 pub(in crate::store::sqlite) fn sizes(path: &Path) -> io::Result<DatabaseSizes> {
-    let log = match fs::metadata(with_suffix(path, "-wal")) {
-        Ok(log) => log.len(),
+    let wal = match fs::metadata(with_suffix(path, "-wal")) {
+        Ok(wal) => wal.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error),
     };
     let system = rustix::fs::statvfs(path)?;
     let free = system.f_bavail.saturating_mul(system.f_frsize);
-    Ok(DatabaseSizes { database: fs::metadata(path)?.len(), log, free })
+    Ok(DatabaseSizes { database: fs::metadata(path)?.len(), wal, free })
 }

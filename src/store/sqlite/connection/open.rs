@@ -308,7 +308,7 @@ fn check_contents(connection: &Connection, path: &Path) -> Result<u32, OpenError
 /// delivery of such a turn will be acknowledged without being written again.
 fn sync_leftover_wal(path: &Path) -> io::Result<()> {
     match header::not_empty(&with_suffix(path, "-wal"))? {
-        Some(log) => log.sync_all(),
+        Some(wal) => wal.sync_all(),
         None => Ok(()),
     }
 }

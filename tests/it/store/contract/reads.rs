@@ -560,7 +560,7 @@ fn a_store_knows_its_place_and_sizes_and_can_be_copied() {
         store.apply(now(), &[turn("a", "x", None)]).unwrap();
         store.in_place().unwrap();
         let sizes = store.sizes().unwrap();
-        assert!(sizes.database + sizes.log > 0 && sizes.free > 0, "{sizes:?}");
+        assert!(sizes.database + sizes.wal > 0 && sizes.free > 0, "{sizes:?}");
         if let Some(database) = store.copier().database() {
             assert!(database.is_file());
         }
