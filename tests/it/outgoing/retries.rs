@@ -95,7 +95,7 @@ fn an_answer_without_an_end_is_read_in_part_and_counts() {
     let service = notifying(&receiver, "10ms");
     play(&service, "conv_a");
     wait_for("both notices", || (receiver.kinds("conv_a") == BOTH).then_some(()));
-    wait_for("the outcome to be stored", || (endpoint(&service)["unsent"] == 0).then_some(()));
+    wait_for("the outcome to be stored", || (endpoint(&service)["waiting"] == 0).then_some(()));
     assert_eq!(receiver.requests().len(), 2);
 }
 
@@ -221,7 +221,7 @@ fn after_ten_tries_a_notice_is_given_up_shown_and_can_be_retried() {
         assert_eq!(failed["last_status"], 503);
         state["id"].as_str().unwrap().to_owned()
     };
-    wait_for("the outcome to be stored", || (endpoint(&service)["unsent"] == 0).then_some(()));
+    wait_for("the outcomes to be stored", || (endpoint(&service)["waiting"] == 0).then_some(()));
     check(&service);
     service.stop();
     let service = Service::start_on(&database, &flags(&receiver.url(), "100us"));

@@ -56,6 +56,7 @@ impl Case {
             assert!(answer.header("retry-after").is_some(), "{what}: {answer:?}");
             answer.expect_error(503);
         }
+        self.service.wait_logged("error", "place");
         assert_eq!(self.service.logged("error", "place").len(), 1, "{what}: {:?}", self.service.log());
         self.service.get("/healthz").expect(200);
     }
