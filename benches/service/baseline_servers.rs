@@ -276,7 +276,7 @@ impl Maintenance for NullStore {
         Ok(store::Backlog::default())
     }
 
-    fn forget(&self, _: Duration) -> store::Result<store::Forgotten> {
+    fn purge(&self, _: Duration) -> store::Result<store::Forgotten> {
         Ok(store::Forgotten::All)
     }
 

@@ -309,7 +309,7 @@ impl Maintenance for NoIndex {
 
     pass_on! {
         rest() -> store::Result<bool>;
-        forget(wait: Duration) -> store::Result<store::Forgotten>;
+        purge(wait: Duration) -> store::Result<store::Forgotten>;
         sizes() -> std::io::Result<DatabaseSizes>;
     }
 }

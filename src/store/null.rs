@@ -81,7 +81,7 @@ impl Feed for NullStore {
 impl Maintenance for NullStore {
     failing! {
         rest() -> bool;
-        forget(Duration) -> Forgotten;
+        purge(Duration) -> Forgotten;
         catch_up() -> Backlog;
     }
 

@@ -177,7 +177,7 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut IndexState) -
             deleted.insert(turn);
         }
     }
-    time_blocks::forget(transaction, &deleted)?;
+    time_blocks::delete_empty_blocks(transaction, &deleted)?;
     merge(transaction, MAX_MERGED_PAGES)
 }
 

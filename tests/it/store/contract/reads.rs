@@ -356,7 +356,7 @@ fn an_erased_call_is_known_as_such_and_goes_slice_by_slice() {
         assert!(store.call(&conversation("long")).unwrap().is_none());
         assert_eq!(store.call(&conversation("other")).unwrap().unwrap().turn_count, 1);
         assert_eq!(found(store, search_for("words")), [""; 0]);
-        assert_eq!(store.forget(Duration::from_secs(5)).unwrap(), Forgotten::All, "nobody reads an older state");
+        assert_eq!(store.purge(Duration::from_secs(5)).unwrap(), Forgotten::All, "nobody reads an older state");
         while !store.rest().unwrap() {}
     });
 }
