@@ -120,7 +120,7 @@ impl Replacement {
         }
         let suffix = suffix(path, now);
         remove_derived(path).map_err(failed)?;
-        let moved = move_logs_aside(path, &suffix).map_err(failed)?;
+        let moved = move_journals_aside(path, &suffix).map_err(failed)?;
         sync_parent_dir(path).map_err(failed)?;
         let kept = self.old.is_some().then(|| with_suffix(path, &suffix));
         match &kept {
@@ -206,20 +206,20 @@ fn remove_derived(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes or renames the files that SQLite would take for the new database's own. Files that are not empty get another
-/// name.
-fn move_logs_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
+/// Removes the old database's WAL, journal and shared memory, which SQLite would use for the new database. Renames a WAL
+/// or journal that is not empty, and returns its new path.
+fn move_journals_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
     let mut moved = Vec::new();
     for ending in ["-wal", "-journal", "-shm"] {
-        let log = with_suffix(path, ending);
-        match fs::symlink_metadata(&log) {
+        let journal = with_suffix(path, ending);
+        match fs::symlink_metadata(&journal) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Ok(file) if file.len() > 0 && ending != "-shm" => {
-                let kept = with_suffix(&log, suffix);
-                files::rename_new(&log, &kept)?;
+                let kept = with_suffix(&journal, suffix);
+                files::rename_new(&journal, &kept)?;
                 moved.push(kept);
             }
-            found => found.and_then(|_| fs::remove_file(&log))?,
+            found => found.and_then(|_| fs::remove_file(&journal))?,
         }
     }
     Ok(moved)

@@ -14,7 +14,7 @@ impl Maintenance for SqliteStore {
     fn in_place(&self) -> Result<()> {
         let writing = self.writer()?;
         let checked = self.check_place();
-        if checked.is_err() && self.lock.is_some() && self.place.only_log_is_gone() {
+        if checked.is_err() && self.lock.is_some() && self.place.only_wal_is_gone() {
             checkpoint::rescue(&writing.connection);
         }
         checked
