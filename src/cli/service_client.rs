@@ -99,8 +99,7 @@ impl ServiceClient {
         Ok(())
     }
 
-    /// Posts a body with these headers, without the API token, and returns the response's body if the status is the
-    /// expected one.
+    /// Posts a body with these headers only, and returns the response's body if the status is the expected one.
     pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {
         let mut request = self.agent.post(format!("{}{path}", self.url)).header("content-type", "application/json");
         for (name, value) in headers {

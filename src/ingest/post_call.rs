@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::io;
 use std::time::Duration;
 
-/// Maximum time that what a long event holds is kept for the reconciliation of its call.
+/// Maximum time that a long event's parse permit is held for the reconciliation of its call.
 const MAX_HOLD: Duration = Duration::from_secs(30);
 
 /// Storage of ElevenLabs' events and recordings. Cheap to clone.

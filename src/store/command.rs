@@ -57,13 +57,17 @@ macro_rules! commands {
 commands! {
     AppendTurn(turn: NewTurn) -> StoredTurn { Written::Turn(stored) => stored, }
     PutDrivers(drivers: Vec<NewDriver>) -> Counts { Written::Drivers(counts) => counts, }
-    DeleteDriver(id: DriverId) -> Completion { Written::Done => Completion::Done(()),
-        Written::Begun => Completion::Begun, }
+    DeleteDriver(id: DriverId) -> Completion {
+        Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun,
+    }
     PutDispatches(dispatches: Vec<NewDispatch>) -> Counts { Written::Dispatches(counts) => counts, }
     DeleteDispatch(id: ConversationId) -> () { Written::Done => (), }
     ChangeCall(id: ConversationId, change: CallChange) -> Call { Written::Call(call) => *call, }
-    EraseCall(id: ConversationId) -> Completion { Written::Done => Completion::Done(()),
-        Written::Begun => Completion::Begun, }
+    EraseCall(id: ConversationId) -> Completion {
+        Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun,
+    }
     PruneCall(id: ConversationId, before: Timestamp) -> Completion {
         Written::Done => Completion::Done(()),
         Written::Begun => Completion::Begun,
@@ -81,7 +85,10 @@ commands! {
     PruneAccesses(before: Timestamp) -> () { Written::Done => (), }
     EndStaleCalls(before: Timestamp, text_before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }
     NoteAlerts(matches: Vec<AlertMatch>, until: Option<i64>) -> () { Written::Done => (), }
-    SetEndpoints(ids: Vec<EndpointId>) -> Completion { Written::Done => Completion::Done(()), Written::Begun => Completion::Begun, }
+    SetEndpoints(ids: Vec<EndpointId>) -> Completion {
+        Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun,
+    }
     SettleDeliveries(settlement: Box<Settlement>) -> () { Written::Done => (), }
     RetryDeliveries(endpoint: EndpointId, ids: Vec<i64>) -> () { Written::Done => (), }
     Restore(archived: Box<ArchiveRecord>) -> Completion<bool> {

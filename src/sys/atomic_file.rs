@@ -123,7 +123,7 @@ impl Aside {
     }
 
     /// Removes the second name of a finished file whose process was killed before it could. This can only happen on
-    /// file systems without a rename that does not replace.
+    /// file systems that lack the rename that fails if the name is taken.
     fn finish_cut_off(path: &Path, target: &Path) -> io::Result<()> {
         let id = |path: &Path| fs::symlink_metadata(path).map(|file| FileId::from_metadata(&file));
         match (id(path), id(target)) {

@@ -206,8 +206,8 @@ fn remove_derived(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the old database's WAL, journal and shared memory, which SQLite would use for the new database. Renames a WAL
-/// or journal that is not empty, and returns its new path.
+/// Removes the old database's WAL, journal and shared memory, which SQLite would use for the new database. Renames a
+/// WAL or journal that is not empty, and returns its new path.
 fn move_journals_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
     let mut moved = Vec::new();
     for ending in ["-wal", "-journal", "-shm"] {
