@@ -11,8 +11,9 @@ use crate::store::sqlite::due::{self, DueCall};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::statement::Statements as _;
 use crate::store::sqlite::tool_calls;
-use rusqlite::{Transaction, params};
+use rusqlite::{ToSql, Transaction, params};
 use sha2::{Digest as _, Sha256};
+use std::sync::LazyLock;
 
 const CONTEXT: &str = "storing a reconciled call";
 
@@ -256,7 +257,38 @@ fn acyclic_parent<'a>(
     Ok(Some(parent))
 }
 
-/// Writes what nobody changes by hand.
+/// Columns of facts that nobody changes by hand, except `channel`. Exports of older versions may lack them.
+pub(in crate::store::sqlite) const DETAIL_COLUMNS: [&str; 16] = [
+    "parent_conversation_id",
+    "environment",
+    "branch_id",
+    "version_id",
+    "call_sid",
+    "agent_number",
+    "agent_name",
+    "cost_usd",
+    "queue_wait_seconds",
+    "accepted_time",
+    "campaign",
+    "tags",
+    "conversation_product",
+    "sentiment",
+    "record_complete",
+    "initiation_source",
+];
+
+/// Statement that writes the channel and [`DETAIL_COLUMNS`] unless all are equal already. The parameter of each column
+/// has its name. A missing channel leaves the channel unchanged, because a history may have named it before.
+static UPDATE_DETAILS: LazyLock<String> = LazyLock::new(|| {
+    let columns = DETAIL_COLUMNS.join(", ");
+    let values = DETAIL_COLUMNS.map(|column| format!(":{column}")).join(", ");
+    format!(
+        "UPDATE calls SET (channel, {columns}, updated_at) = (ifnull(:channel, channel), {values}, :now) \
+         WHERE id = :id AND (channel, {columns}) IS NOT (ifnull(:channel, channel), {values})"
+    )
+});
+
+/// Writes the facts that nobody changes by hand.
 fn write_details(
     transaction: &Transaction<'_>,
     call_id: i64,
@@ -268,33 +300,28 @@ fn write_details(
     let parent = details.parent_conversation_id.as_ref();
     let parent = parent.map(|parent| acyclic_parent(transaction, id, parent)).transpose()?.flatten();
     let tags = details.tags.as_ref().map(crate::store::sqlite::json_column::json);
-    // A history may have told the channel before.
-    transaction
-        .prepare_cached(
-            "UPDATE calls SET channel = ifnull(:channel, channel), parent_conversation_id = :parent, \
-             environment = :environment, branch_id = :branch, version_id = :version, call_sid = :sid, \
-             agent_number = :agent_number, agent_name = :agent_name, cost_usd = :cost, queue_wait_seconds = :queue, \
-             accepted_time = :accepted, campaign = :campaign, tags = :tags, conversation_product = :product, \
-             sentiment = :sentiment, record_complete = :complete, initiation_source = :source, updated_at = :now \
-             WHERE id = :id AND (channel, parent_conversation_id, environment, branch_id, version_id, call_sid, \
-                agent_number, agent_name, cost_usd, queue_wait_seconds, accepted_time, campaign, tags, \
-                conversation_product, sentiment, record_complete, initiation_source) \
-             IS NOT (ifnull(:channel, channel), :parent, :environment, :branch, :version, :sid, :agent_number, \
-                :agent_name, :cost, :queue, :accepted, :campaign, :tags, :product, :sentiment, :complete, :source)",
-        )
-        .and_then(|mut update| {
-            update.execute(rusqlite::named_params! {
-                ":channel": details.channel, ":parent": parent,
-                ":environment": details.environment, ":branch": details.branch_id, ":version": details.version_id,
-                ":sid": details.call_sid, ":agent_number": details.agent_number, ":agent_name": details.agent_name,
-                ":cost": details.cost_usd, ":queue": details.queue_wait_seconds, ":accepted": details.accepted_time,
-                ":campaign": details.campaign, ":tags": tags, ":product": details.conversation_product,
-                ":sentiment": details.sentiment, ":complete": record_complete, ":source": details.initiation_source,
-                ":now": now, ":id": call_id,
-            })
-        })
-        .map(drop)
-        .context(CONTEXT)
+    let values: [(&str, &dyn ToSql); DETAIL_COLUMNS.len() + 3] = [
+        (":id", &call_id),
+        (":now", &now),
+        (":channel", &details.channel),
+        (":parent_conversation_id", &parent),
+        (":environment", &details.environment),
+        (":branch_id", &details.branch_id),
+        (":version_id", &details.version_id),
+        (":call_sid", &details.call_sid),
+        (":agent_number", &details.agent_number),
+        (":agent_name", &details.agent_name),
+        (":cost_usd", &details.cost_usd),
+        (":queue_wait_seconds", &details.queue_wait_seconds),
+        (":accepted_time", &details.accepted_time),
+        (":campaign", &details.campaign),
+        (":tags", &tags),
+        (":conversation_product", &details.conversation_product),
+        (":sentiment", &details.sentiment),
+        (":record_complete", record_complete),
+        (":initiation_source", &details.initiation_source),
+    ];
+    transaction.execute_cached(&UPDATE_DETAILS, &values[..]).map(drop).context(CONTEXT)
 }
 
 fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {
