@@ -16,7 +16,7 @@ use crate::store::sqlite::connection::options::Options;
 use crate::store::sqlite::connection::{checkpoint, header, place, read_only};
 use crate::store::sqlite::error::Context as _;
 use crate::store::{BackupReport, Error, ErrorKind, ProgressFn, Result};
-use crate::sys::atomic_file::Aside;
+use crate::sys::atomic_file::PartialFile;
 use crate::sys::files::{self, FileId};
 use crate::sys::paths::{parent_dir, sync_parent_dir, with_suffix};
 use std::fs::{self, File, Metadata, Permissions};
@@ -111,10 +111,10 @@ impl Replacement {
     /// The old database is still in place.
     pub fn run(self, now: Timestamp, watch: ProgressFn) -> Result<ReplacementReport> {
         let path = &*self.database;
-        let aside = Aside::over(path).map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?;
-        let report = backup(&self.copy, &aside, watch)?;
-        self.inherit(aside.file()).map_err(failed)?;
-        aside.file().sync_all().map_err(failed)?;
+        let partial = PartialFile::over(path).map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?;
+        let report = backup(&self.copy, &partial, watch)?;
+        self.inherit(partial.file()).map_err(failed)?;
+        partial.file().sync_all().map_err(failed)?;
         if self.old.is_some() {
             checkpoint(path);
         }
@@ -124,8 +124,8 @@ impl Replacement {
         sync_parent_dir(path).map_err(failed)?;
         let kept = self.old.is_some().then(|| with_suffix(path, &suffix));
         match &kept {
-            Some(kept) => exchange(aside.path(), path, kept).map_err(failed)?,
-            None => aside.publish().map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?,
+            Some(kept) => exchange(partial.path(), path, kept).map_err(failed)?,
+            None => partial.publish().map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?,
         }
         drop(self.lock);
         Ok(ReplacementReport { report, kept, moved })
