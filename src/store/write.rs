@@ -114,7 +114,7 @@ impl Write {
             Self::PruneDispatches(ids) | Self::NoteRecordings(ids, _) => ids.len() * OVERHEAD,
             Self::NoteAlerts(matches, _) => matches.len() * OVERHEAD,
             Self::SettleDeliveries(settlement) => settlement.outcomes.len() * OVERHEAD,
-            Self::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
+            Self::Reconcile(slice) => (slice.additions.len() + slice.placements.len()) * OVERHEAD + slice.len_bytes(),
             _ => 0,
         };
         OVERHEAD + more

@@ -55,7 +55,7 @@ fn turns_and_records_that_come_between_the_slices_of_a_call_end_in_the_same_call
         let mut settlement = settle(material, now());
         while let Some(slice) = settlement.next_slice() {
             slices += 1;
-            assert!(slice.additions.len() + slice.standings.len() <= 512);
+            assert!(slice.additions.len() + slice.placements.len() <= 512);
             let additions = slice.additions.len();
             let done = store.apply(now(), &[Write::Reconcile(Box::new(slice))]).unwrap().remove(0);
             let Ok(Written::Reconciled { turn_count }) = done else { panic!("{done:?}") };

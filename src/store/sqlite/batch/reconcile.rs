@@ -36,7 +36,7 @@ pub(in crate::store::sqlite) fn settle(
     now: Timestamp,
     reconciliation: &Reconciliation,
 ) -> Result<Settled> {
-    let Reconciliation { conversation_id: id, base, additions, standings, whole } = reconciliation;
+    let Reconciliation { conversation_id: id, base, additions, placements, whole } = reconciliation;
     let Some(DueCall { base: state, quiet, .. }) =
         due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id)
     else {
@@ -50,9 +50,9 @@ pub(in crate::store::sqlite) fn settle(
     let shift = call.turn_count - base.turn_count;
     let unchanged = shift == 0 && state.version == base.version;
     let now_text = now.to_string();
-    for standing in standings {
+    for placement in placements {
         let moved = |number: i64| if number > base.turn_count { number + shift } else { number };
-        change(transaction, id, standing, standing.superseded_by.map(moved))?;
+        change(transaction, id, placement, placement.superseded_by.map(moved))?;
     }
     for addition in additions {
         add(transaction, id, call, addition, &now_text)?;
@@ -62,13 +62,13 @@ pub(in crate::store::sqlite) fn settle(
         call_stats::invalidate(transaction, call.id)?;
         return due::count_slice(transaction, call.id).map(|()| Settled::Stored);
     };
-    if whole.restood || base.slices > 0 {
+    if whole.placements_changed || base.slices > 0 {
         ChangeLog::record_turns(transaction, call.id)?;
     }
-    if whole.retimed {
+    if whole.times_changed {
         call.refresh_times(transaction, id)?;
     }
-    if whole.restood || !additions.is_empty() || base.slices > 0 {
+    if whole.placements_changed || !additions.is_empty() || base.slices > 0 {
         call.refresh_last_message(transaction, id)?;
     }
     call.write(transaction, &now_text)?;
@@ -88,7 +88,7 @@ pub(in crate::store::sqlite) fn settle(
 fn change(
     transaction: &Transaction<'_>,
     id: &ConversationId,
-    standing: &TurnPlacement,
+    placement: &TurnPlacement,
     superseded_by: Option<i64>,
 ) -> Result<()> {
     transaction
@@ -98,25 +98,25 @@ fn change(
              WHERE conversation_id = ?1 AND sequence_number = ?2",
             params![
                 id,
-                standing.sequence_number,
-                standing.place,
+                placement.sequence_number,
+                placement.place,
                 superseded_by,
-                standing.final_text.as_ref().map(Message::as_str),
-                standing.interrupted,
-                standing.timestamp,
-                standing.record_time,
-                standing.in_record,
-                standing.kind,
-                standing.metrics,
+                placement.final_text.as_ref().map(Message::as_str),
+                placement.interrupted,
+                placement.timestamp,
+                placement.record_time,
+                placement.in_record,
+                placement.kind,
+                placement.metrics,
             ],
         )
         .context(CONTEXT)?;
-    let Some((speaker, words)) = &standing.rewritten else { return Ok(()) };
+    let Some((speaker, words)) = &placement.rewritten else { return Ok(()) };
     transaction
         .execute_cached(
             "UPDATE call_transcriptions SET speaker_type = ?3, message_text = ?4 \
              WHERE conversation_id = ?1 AND sequence_number = ?2 AND source IN ('history', 'post_call')",
-            params![id, standing.sequence_number, speaker, words.as_str()],
+            params![id, placement.sequence_number, speaker, words.as_str()],
         )
         .map(drop)
         .context(CONTEXT)
