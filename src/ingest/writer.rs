@@ -187,7 +187,7 @@ impl WriterLoop {
             }
             let now = Instant::now();
             if self.slices.next_slice_at().is_some_and(|at| at <= now) {
-                self.go_on_erasing();
+                self.continue_erasing();
                 (quiet_since, rested) = (now, false);
                 continue;
             }
@@ -258,7 +258,7 @@ impl WriterLoop {
     }
 
     /// Erases the next slice of a long call.
-    fn go_on_erasing(&mut self) {
+    fn continue_erasing(&mut self) {
         let others = std::mem::replace(&mut self.others, OtherWriters::None);
         let progress = self.slices.erase_next(&*self.store, others);
         if progress.erased {

@@ -95,7 +95,7 @@ commands! {
         Written::Restored(new) => Completion::Done(new),
         Written::Begun => Completion::Begun,
     }
-    GoOnRestoring(call: Arc<ArchivedCall>, restored: usize) -> Completion<bool> {
+    ContinueRestore(call: Arc<ArchivedCall>, restored: usize) -> Completion<bool> {
         Written::Restored(new) => Completion::Done(new),
         Written::Begun => Completion::Begun,
     }

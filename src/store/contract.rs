@@ -44,7 +44,7 @@ pub trait Commands: Send + Sync + 'static {
     ///
     /// # Errors
     /// Nothing of the slice was erased; retry.
-    fn go_on_erasing(&self, now: Timestamp, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
+    fn continue_erasing(&self, now: Timestamp, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
 }
 
 /// Reads of the data, each from one snapshot.

@@ -66,7 +66,7 @@ pub enum Write {
     /// Restores exported rows unchanged. A long call only gets its first slice: see [`Written::Begun`].
     Restore(Box<ArchiveRecord>),
     /// Restores the next slice of a long call. The number counts the turns that are already restored.
-    GoOnRestoring(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
+    ContinueRestore(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
     /// Notes turns that matched alerts, each alert once a call, and the last turn that was compared. Without a turn,
     /// alerts are not configured.
     NoteAlerts(Vec<AlertMatch>, Option<i64>),
@@ -141,14 +141,14 @@ pub enum Written {
     },
     /// Result of [`Write::EndStaleCalls`]: the calls that were ended. Empty if there are no more.
     Ended(Vec<ConversationId>),
-    /// Result of [`Write::Restore`] and [`Write::GoOnRestoring`]: false if an equal row was stored before.
+    /// Result of [`Write::Restore`] and [`Write::ContinueRestore`]: false if an equal row was stored before.
     Restored(bool),
     /// The write did its first part; the rest must follow.
     ///
-    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`super::Commands::go_on_erasing`]
+    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`super::Commands::continue_erasing`]
     /// erases the rest. After [`Write::DeleteDriver`] the driver still exists, with fewer calls: repeat the write.
     /// After [`Write::SetEndpoints`] the new endpoints are set, and deliveries to others are left: repeat the write.
-    /// After [`Write::Restore`] and [`Write::GoOnRestoring`] the call is long, and the next slice must follow. An
+    /// After [`Write::Restore`] and [`Write::ContinueRestore`] the call is long, and the next slice must follow. An
     /// unfinished call accepts no other writes ([`Rejection::Unfinished`]).
     Begun,
     /// Result of deletes, of writes about endpoints and alerts, and of the probe.
