@@ -1,7 +1,7 @@
 //! Writes with the types of their results.
 
 use super::{
-    AlertMatch, ArchiveRecord, ArchivedCall, Commands, Counts, EndpointId, Kept, Rejection, Result, Settlement,
+    AlertMatch, ArchiveRecord, ArchivedCall, Commands, Counts, EndpointId, Receipt, Rejection, Result, Settlement,
     StoredTurn, Write, Written,
 };
 use crate::domain::reconcile::Reconciliation;
@@ -74,10 +74,10 @@ commands! {
     }
     PruneEvents(ids: Vec<i64>) -> () { Written::Done => (), }
     PruneDispatches(ids: Vec<ConversationId>) -> () { Written::Done => (), }
-    KeepEvent(event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
-    ReplayEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
-    RereadEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
-    KeepHistory(report: Box<HistoryReport>) -> Kept { Written::Kept(kept) => kept, }
+    KeepEvent(event: Box<NewEvent>) -> Receipt { Written::Receipt(receipt) => receipt, }
+    ReplayEvent(id: i64, event: Box<NewEvent>) -> Receipt { Written::Receipt(receipt) => receipt, }
+    RereadEvent(id: i64, event: Box<NewEvent>) -> Receipt { Written::Receipt(receipt) => receipt, }
+    KeepHistory(report: Box<HistoryReport>) -> Receipt { Written::Receipt(receipt) => receipt, }
     StoreInitiation(initiation: NewInitiation) -> () { Written::Done => (), }
     Reconcile(reconciliation: Box<Reconciliation>) -> i64 { Written::Reconciled { turn_count } => turn_count, }
     NoteRecordings(ids: Vec<ConversationId>, has_audio: bool) -> () { Written::Done => (), }

@@ -2,7 +2,7 @@
 
 use super::alerts::AlertMatch;
 use super::archive::{self, ArchiveRecord, ArchivedCall};
-use super::outcome::{Counts, Kept, Rejection, StoredTurn};
+use super::outcome::{Counts, Receipt, Rejection, StoredTurn};
 use super::outgoing::{EndpointId, Settlement};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
@@ -133,7 +133,7 @@ pub enum Written {
     /// Result of [`Write::ChangeCall`]: the changed call.
     Call(Box<Call>),
     /// Result of [`Write::KeepEvent`], [`Write::ReplayEvent`], [`Write::RereadEvent`] and [`Write::KeepHistory`].
-    Kept(Kept),
+    Receipt(Receipt),
     /// Result of [`Write::Reconcile`].
     Reconciled {
         /// Number of turns that the call has now.

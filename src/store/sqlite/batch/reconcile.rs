@@ -19,7 +19,7 @@ const CONTEXT: &str = "storing a reconciled call";
 
 /// The result of storing a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::sqlite) enum Settled {
+pub(in crate::store::sqlite) enum SliceOutcome {
     /// Another plan of the call was stored after this one was made.
     Outdated,
     /// The slice is stored.
@@ -35,15 +35,15 @@ pub(in crate::store::sqlite) fn settle(
     call: &mut CallState,
     now: Timestamp,
     reconciliation: &Reconciliation,
-) -> Result<Settled> {
+) -> Result<SliceOutcome> {
     let Reconciliation { conversation_id: id, base, additions, placements, whole } = reconciliation;
     let Some(DueCall { base: state, quiet, .. }) =
         due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id)
     else {
-        return Ok(Settled::Outdated);
+        return Ok(SliceOutcome::Outdated);
     };
     if (state.since, state.slices) != (base.since, base.slices) || call.turn_count < base.turn_count {
-        return Ok(Settled::Outdated);
+        return Ok(SliceOutcome::Outdated);
     }
     // Turns that arrived meanwhile took the sequence numbers that the additions would have had.
     let silenced = if quiet { Some(ChangeLog::last(transaction)?) } else { None };
@@ -60,7 +60,7 @@ pub(in crate::store::sqlite) fn settle(
     let Some(whole) = whole else {
         call.write(transaction, &now_text)?;
         call_stats::invalidate(transaction, call.id)?;
-        return due::count_slice(transaction, call.id).map(|()| Settled::Stored);
+        return due::count_slice(transaction, call.id).map(|()| SliceOutcome::Stored);
     };
     if whole.placements_changed || base.slices > 0 {
         ChangeLog::record_turns(transaction, call.id)?;
@@ -82,7 +82,7 @@ pub(in crate::store::sqlite) fn settle(
     } else {
         due::put_last(transaction, call.id)?;
     }
-    Ok(if whole.signed && !quiet { Settled::Record } else { Settled::Stored })
+    Ok(if whole.signed && !quiet { SliceOutcome::Record } else { SliceOutcome::Stored })
 }
 
 fn change(

@@ -265,7 +265,7 @@ fn events_are_kept_as_they_came_and_those_that_cannot_be_read_are_counted() {
         let ids: Vec<_> = outcomes
             .iter()
             .map(|outcome| match outcome {
-                Ok(Written::Kept(kept)) => (kept.event_id.unwrap(), kept.replayed),
+                Ok(Written::Receipt(receipt)) => (receipt.event_id.unwrap(), receipt.replayed),
                 other => panic!("{other:?}"),
             })
             .collect();
