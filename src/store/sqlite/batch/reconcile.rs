@@ -85,6 +85,7 @@ pub(in crate::store::sqlite) fn settle(
     Ok(if whole.signed && !quiet { SliceOutcome::Record } else { SliceOutcome::Stored })
 }
 
+/// Writes the placement of a turn, and its words if they changed.
 fn change(
     transaction: &Transaction<'_>,
     id: &ConversationId,
@@ -122,6 +123,7 @@ fn change(
         .context(CONTEXT)
 }
 
+/// Inserts a turn that only a record or a history contains.
 fn add(
     transaction: &Transaction<'_>,
     id: &ConversationId,
@@ -163,6 +165,7 @@ fn add(
     Ok(())
 }
 
+/// Writes the facts of the whole call, with the last slice.
 fn write_whole(
     transaction: &Transaction<'_>,
     call: &CallState,
@@ -226,8 +229,8 @@ fn write_answer(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, ans
     Ok(())
 }
 
-/// Returns the parent of a call, unless that would make the call its own ancestor. Of a circle of calls, the one with
-/// the least id has no parent, because otherwise lists would show none of them.
+/// Returns the parent of a call, unless that would make the call its own ancestor. In a circle of calls, the one with
+/// the lowest id gets no parent, because otherwise lists would show none of them.
 fn acyclic_parent<'a>(
     transaction: &Transaction<'_>,
     id: &ConversationId,
@@ -324,10 +327,11 @@ fn write_details(
     transaction.execute_cached(&UPDATE_DETAILS, &values[..]).map(drop).context(CONTEXT)
 }
 
+/// Writes the facts of signed records and the end of the call, unless the row is equal already.
 fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {
     let FactsWrite { facts, end, reported, event_id, only_a_new_start } = write;
     // The first signed record clears a driver that only unsigned claims named. A call that no record ends keeps its
-    // status. An ended call never ends before its start. A row that has all this already stays as it is.
+    // status. An ended call never ends before its start.
     transaction
         .execute_cached(
             "UPDATE calls SET status = new.status, call_start_time = new.start, call_end_time = new.end, \
