@@ -128,8 +128,8 @@ fn delimiter(content: &[u8]) -> u8 {
     most.unwrap_or(b',')
 }
 
-/// Returns the text of what is in UTF-16, as spreadsheets save "Unicode text".
-fn of_utf16(content: &[u8]) -> Option<Result<String, ReadError>> {
+/// Decodes UTF-16 with a byte order mark, in which spreadsheets save "Unicode text". Returns `None` without the mark.
+fn decode_utf16(content: &[u8]) -> Option<Result<String, ReadError>> {
     let (unit, rest): (fn([u8; 2]) -> u16, _) = match content {
         [0xFF, 0xFE, rest @ ..] => (u16::from_le_bytes, rest),
         [0xFE, 0xFF, rest @ ..] => (u16::from_be_bytes, rest),
@@ -164,7 +164,7 @@ fn for_each_csv_row(
 ) -> Result<(), ReadError> {
     let mut content = Vec::new();
     input.read_to_end(&mut content)?;
-    if let Some(text) = of_utf16(&content) {
+    if let Some(text) = decode_utf16(&content) {
         content = text?.into_bytes();
     }
     let told = named_delimiter(&content);

@@ -154,7 +154,7 @@ impl Commands for NullStore {
         Ok(batch.iter().map(|write| Ok(outcome(write))).collect())
     }
 
-    fn go_on_erasing(&self, _: Timestamp, _: Unfinished<'_>) -> store::Result<Option<ErasedSlice>> {
+    fn continue_erasing(&self, _: Timestamp, _: Unfinished<'_>) -> store::Result<Option<ErasedSlice>> {
         Ok(None)
     }
 }
@@ -276,7 +276,7 @@ impl Maintenance for NullStore {
         Ok(store::Backlog::default())
     }
 
-    fn forget(&self, _: Duration) -> store::Result<store::Forgotten> {
+    fn purge(&self, _: Duration) -> store::Result<store::Forgotten> {
         Ok(store::Forgotten::All)
     }
 

@@ -260,7 +260,7 @@ macro_rules! pass_on {
 impl Commands for NoIndex {
     pass_on! {
         apply(now: Timestamp, batch: &[Write]) -> store::Result<Vec<Outcome>>;
-        go_on_erasing(now: Timestamp, which: store::Unfinished<'_>) -> store::Result<Option<store::ErasedSlice>>;
+        continue_erasing(now: Timestamp, which: store::Unfinished<'_>) -> store::Result<Option<store::ErasedSlice>>;
     }
 }
 
@@ -309,7 +309,7 @@ impl Maintenance for NoIndex {
 
     pass_on! {
         rest() -> store::Result<bool>;
-        forget(wait: Duration) -> store::Result<store::Forgotten>;
+        purge(wait: Duration) -> store::Result<store::Forgotten>;
         sizes() -> std::io::Result<DatabaseSizes>;
     }
 }

@@ -7,7 +7,7 @@ use super::streamed_body;
 use super::tag::Tag;
 use crate::domain::Timestamp;
 use crate::store::{BackupSource, ErrorKind};
-use crate::sys::atomic_file::Aside;
+use crate::sys::atomic_file::PartialFile;
 use crate::sys::low_priority::Background;
 use crate::sys::paths::with_suffix;
 use poem::http::header;
@@ -40,7 +40,7 @@ fn path_for(database: &Path) -> PathBuf {
 impl BackupApi {
     pub(super) fn new(copier: BackupSource) -> Self {
         if let Some(database) = copier.database() {
-            Aside::remove_leftover(&path_for(database));
+            PartialFile::remove_leftover(&path_for(database));
         }
         Self { copier, permit: Arc::new(Semaphore::new(1)) }
     }
@@ -109,10 +109,10 @@ fn another_is_running() -> ApiError {
 fn copy(copier: &BackupSource, aborted: Arc<AtomicBool>) -> Result<(std::fs::File, u64), ApiError> {
     let internal = |error: &dyn std::fmt::Display| ApiError::Internal(error.to_string());
     let database = copier.database().ok_or_else(|| internal(&"the database is not one file"))?;
-    let aside = Aside::over(&path_for(database)).map_err(|error| internal(&error))?;
+    let partial = PartialFile::over(&path_for(database)).map_err(|error| internal(&error))?;
     let watch =
         move |_| if aborted.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let report = copier.try_copy(&aside, Box::new(watch)).map_err(|error| match error.kind() {
+    let report = copier.try_copy(&partial, Box::new(watch)).map_err(|error| match error.kind() {
         ErrorKind::Busy => another_is_running(),
         ErrorKind::Full => ApiError::Unavailable(
             ErrorCode::StorageUnavailable,
@@ -121,7 +121,7 @@ fn copy(copier: &BackupSource, aborted: Arc<AtomicBool>) -> Result<(std::fs::Fil
         ),
         _ => internal(&error),
     })?;
-    Ok((aside.nameless().map_err(|error| internal(&error))?, report.bytes))
+    Ok((partial.nameless().map_err(|error| internal(&error))?, report.bytes))
 }
 
 /// Returns the file name, in the form that automatic backups use.

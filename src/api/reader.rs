@@ -83,6 +83,7 @@ pub struct Reader {
     deep: Lane,
 }
 
+/// The limits that reads of one depth share.
 #[derive(Clone)]
 struct Lane {
     permits: Arc<Semaphore>,
@@ -113,6 +114,7 @@ impl Lane {
         }
     }
 
+    /// Waits for the permit to read.
     async fn enter(&self, end: Instant) -> Result<Permit, ApiError> {
         let queue = self.queue.clone().try_acquire_owned().map_err(|_| OVERLOADED)?;
         let read = timeout_at(end, self.permits.clone().acquire_owned()).await;

@@ -58,7 +58,7 @@ pub fn service(
             calls::transcriptions::TranscriptionsApi { reader: reader.clone() },
             calls::tool_calls::ToolCallsApi { reader: reader.clone() },
         ),
-        calls::events::EventsApi { tail: outlets.live },
+        calls::events::EventsApi { hub: outlets.live },
         calls::stats::StatsApi { reader: reader.clone() },
         calls::search::SearchApi { reader: reader.clone() },
         drivers::DriversApi { reader: reader.clone(), writer: writer.clone(), erasure },

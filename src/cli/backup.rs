@@ -4,7 +4,7 @@ use super::args::database::DatabaseArgs;
 use super::output::{count, print_line};
 use crate::store::BackupStep;
 use crate::store::sqlite;
-use crate::sys::atomic_file::Aside;
+use crate::sys::atomic_file::PartialFile;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -41,10 +41,10 @@ pub(super) fn run(args: &BackupArgs) -> Result<()> {
         ControlFlow::Continue(())
     };
     let copy = || -> Result<_> {
-        let aside = Aside::new(&args.out)?;
+        let partial = PartialFile::new(&args.out)?;
         sqlite::expect_no_wal(&args.out)?;
-        let report = sqlite::backup(database, &aside, Box::new(watch))?;
-        aside.publish()?;
+        let report = sqlite::backup(database, &partial, Box::new(watch))?;
+        partial.publish()?;
         Ok(report)
     };
     let copied = copy();

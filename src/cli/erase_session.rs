@@ -68,10 +68,10 @@ impl EraseSession {
         result
     }
 
-    fn forget(&self) -> Result<()> {
+    fn purge(&self) -> Result<()> {
         let mut end = Instant::now() + PURGE_TIMEOUT;
         loop {
-            match self.store.forget(Duration::from_millis(25)) {
+            match self.store.purge(Duration::from_millis(25)) {
                 Ok(Forgotten::All) => return Ok(()),
                 // The service rewrites the index in the background.
                 Ok(Forgotten::ButIndex) if self.others == OtherWriters::Some && Instant::now() > end => {
@@ -108,7 +108,7 @@ impl EraseSession {
         if confirmation.dry_run {
             return erased.map_err(Into::into);
         }
-        match (erased, self.forget()) {
+        match (erased, self.purge()) {
             (Ok(erased), purged) => purged.map(|()| erased),
             (Err(error), purged) => {
                 let left = purged.err().map(|why| format!("; {why:#}")).unwrap_or_default();

@@ -8,7 +8,7 @@ use crate::domain::TurnKind;
 use crate::export::{self, ExportCounts, ExportForm, ExportFormat};
 use crate::store::CallFilter;
 use crate::store::sqlite::ReadOnly;
-use crate::sys::atomic_file::Aside;
+use crate::sys::atomic_file::PartialFile;
 use crate::sys::low_priority::Background;
 use anyhow::{Context as _, Result, bail};
 use clap::builder::PossibleValue;
@@ -167,12 +167,12 @@ fn into_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<ExportCounts, export::ExportError>,
 ) -> Result<ExportCounts> {
-    let aside = Aside::new(path)?;
-    let mut out = BufWriter::new(aside.file());
+    let partial = PartialFile::new(path)?;
+    let mut out = BufWriter::new(partial.file());
     let exported = write(&mut out)?;
     out.flush()?;
     drop(out);
-    aside.publish()?;
+    partial.publish()?;
     Ok(exported)
 }
 

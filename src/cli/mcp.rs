@@ -28,7 +28,7 @@ pub(super) fn run(args: &McpArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.context("cannot start the runtime")?;
     match answer_all(&server, &runtime, io::stdin().lock()) {
-        // The client has ended.
+        // The client closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.context("cannot exchange messages"),
     }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Returns the header with the first of these tokens, if there is one.
+/// Returns the value of the `Authorization` header for the first of these tokens, if there is one.
 pub(super) fn bearer<K: SecretKind, U: ReadBy>(tokens: &Secrets<K, U>) -> Result<Option<String>> {
     Ok(tokens.read()?.first().map(header))
 }
@@ -20,7 +20,8 @@ fn header(token: &Secret) -> String {
     format!("Bearer {}", token.expose())
 }
 
-/// Returns the header with the API token: the configured one, or else the one in the token file beside the database.
+/// Returns the value of the `Authorization` header for the API token: the configured one, or else the one in the token
+/// file beside the database.
 pub(super) fn api_token<U: ReadBy>(
     secrets: &Secrets<ApiTokenSecret, U>,
     database: &DatabaseArgs,
@@ -48,7 +49,7 @@ pub(super) fn api_token<U: ReadBy>(
 pub(super) struct ServiceClient {
     agent: ureq::Agent,
     url: String,
-    /// The header that authorizes reading.
+    /// Value of the `Authorization` header.
     authorization: Option<String>,
 }
 
@@ -69,32 +70,36 @@ impl ServiceClient {
         format!("{}{path}", shown_url(&self.url))
     }
 
-    pub(super) fn get(&self, path: &str) -> Result<Value> {
-        let mut request = self.agent.get(format!("{}{path}", self.url));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
+    /// Adds the API token to a request, if there is one.
+    fn authorize<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
         }
+    }
+
+    /// Reads a resource of the API.
+    pub(super) fn get(&self, path: &str) -> Result<Value> {
+        let request = self.authorize(self.agent.get(format!("{}{path}", self.url)));
         check_response(request.call(), 200).with_context(|| format!("GET {}", self.shown(path)))
     }
 
-    /// Posts an empty body to a path of the API, and returns the answer if its status is the expected one.
-    pub(super) fn request(&self, path: &str, status: u16) -> Result<Value> {
+    /// Posts an empty body to a path of the API, and returns the response's body if the status is the expected one.
+    pub(super) fn post_empty(&self, path: &str, status: u16) -> Result<Value> {
         let headers: Vec<_> = self.authorization.iter().map(|value| ("authorization", value.as_str())).collect();
         self.post(path, &headers, "", status)
     }
 
     /// Deletes a resource, which need not exist.
     pub(super) fn delete(&self, path: &str) -> Result<()> {
-        let mut request = self.agent.delete(format!("{}{path}", self.url));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
+        let request = self.authorize(self.agent.delete(format!("{}{path}", self.url)));
         let answer = request.call().with_context(|| format!("DELETE {}", self.shown(path)))?;
         let status = answer.status();
         ensure!(status.is_success() || status == 404, "DELETE {}: responded {status}", self.shown(path));
         Ok(())
     }
 
+    /// Posts a body with these headers only, and returns the response's body if the status is the expected one.
     pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str, status: u16) -> Result<Value> {
         let mut request = self.agent.post(format!("{}{path}", self.url)).header("content-type", "application/json");
         for (name, value) in headers {

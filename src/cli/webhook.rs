@@ -121,7 +121,7 @@ fn test(args: &EndpointArgs) -> Result<()> {
     let mut results = Vec::new();
     for endpoint in selected(args, &client)? {
         let id = text(&endpoint, "id");
-        let result = client.request(&format!("/api/v1/webhooks/{id}/test"), 200).context("the test was not sent")?;
+        let result = client.post_empty(&format!("/api/v1/webhooks/{id}/test"), 200).context("the test was not sent")?;
         if !args.service.json {
             let status = result["status"].as_u64().map(|status| status.to_string());
             let said = status.as_deref().or(result["error"].as_str()).unwrap_or("no answer");
@@ -141,7 +141,7 @@ fn retry(args: &EndpointArgs) -> Result<()> {
     let client = args.service.client()?;
     for endpoint in selected(args, &client)? {
         let id = text(&endpoint, "id");
-        client.request(&format!("/api/v1/webhooks/{id}/retry"), 204)?;
+        client.post_empty(&format!("/api/v1/webhooks/{id}/retry"), 204)?;
         if !args.service.json {
             let due = ["unsent", "waiting", "failed"].iter().filter_map(|field| endpoint[field].as_u64()).sum::<u64>();
             print_line(format_args!("{id}  {}  {} queued", text(&endpoint, "url"), count(due, "notice")))?;

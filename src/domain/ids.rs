@@ -99,7 +99,11 @@ impl DriverId {
     pub fn from_elevenlabs(text: &str) -> Option<Self> {
         let text = text.trim();
         let digits = text.strip_prefix("driver_").unwrap_or(text);
-        Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?.parse().ok().and_then(|n| Self::new(n).ok())
+        // `parse` alone would accept a sign.
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        Self::new(digits.parse().ok()?).ok()
     }
 
     /// Returns the number.

@@ -46,7 +46,7 @@ impl PhoneNumber {
         let text = text.replace("%2B", "+").replace("%2b", "+");
         // `"Maria" <sip:+15550100042@example.com>;tag=1`
         let text = text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(&*text, |(inner, _)| inner);
-        let text = of_spreadsheet(text.trim());
+        let text = without_spreadsheet_marks(text.trim());
         let (scheme, rest) = match text.split_once(':') {
             Some((scheme, rest)) if !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphabetic()) => {
                 (scheme, rest)
@@ -115,8 +115,8 @@ fn plain(c: char) -> Option<char> {
     }
 }
 
-/// Returns a number without the additions of spreadsheets and data frames: `'+1555…`, `="+1555…"`, `15550100042.0`.
-fn of_spreadsheet(text: &str) -> &str {
+/// Returns a number without the marks of spreadsheets and data frames: `'+1555…`, `="+1555…"`, `15550100042.0`.
+fn without_spreadsheet_marks(text: &str) -> &str {
     let text = text.strip_prefix('=').unwrap_or(text).trim_matches(['"', '\'']);
     match text.rsplit_once('.') {
         Some((whole, fraction)) if whole.len() >= MIN_PREFIXED_DIGITS && matches!(fraction, "0" | "00") => {

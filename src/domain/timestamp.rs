@@ -93,7 +93,7 @@ impl Timestamp {
     /// # Errors
     /// Any other form.
     pub fn from_stored(text: &str) -> Result<Self, Invalid> {
-        of_fixed_width(text)
+        parse_fixed_width(text)
             .ok_or(Invalid::rule("must be an ISO 8601 time in UTC of the form YYYY-MM-DDTHH:MM:SS.ffffffZ"))
     }
 
@@ -137,7 +137,7 @@ fn is_offset(text: &str) -> bool {
 
 /// Parses the form `YYYY-MM-DDTHH:MM:SS.ffffffZ`. A page of calls has hundreds of them, and `time`'s parser of ISO 8601
 /// would take most of its time.
-fn of_fixed_width(text: &str) -> Option<Timestamp> {
+fn parse_fixed_width(text: &str) -> Option<Timestamp> {
     let form = b"0000-00-00T00:00:00.000000Z";
     let fits = |(byte, form): (u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == *form };
     if text.len() != form.len() || !text.bytes().zip(form).all(fits) {

@@ -43,12 +43,12 @@ impl Executor for SliceEraser {
 /// Erases the remaining rows of unfinished calls in slices, with pauses for other writers.
 ///
 /// # Errors
-/// See [`Commands::go_on_erasing`].
+/// See [`Commands::continue_erasing`].
 pub fn erase_slices(store: &(impl Commands + ?Sized), which: Unfinished<'_>, others: OtherWriters) -> Result<()> {
     loop {
         let start = Instant::now();
         // The service may have erased the last slice.
-        if store.go_on_erasing(Timestamp::now(), which)?.is_none() {
+        if store.continue_erasing(Timestamp::now(), which)?.is_none() {
             return Ok(());
         }
         if others == OtherWriters::Some {

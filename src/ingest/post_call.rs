@@ -9,13 +9,13 @@ use crate::domain::{ConversationId, EventOutcome, NewEvent};
 use crate::elevenlabs::{RecordingNote, TEST_EVENT_TYPE, unreadable_recording_note};
 use crate::recordings::{AudioEvent, RecordingError, Recordings, StoredRecording};
 use crate::store::command::{KeepEvent, NoteRecordings};
-use crate::store::{Kept, Rejection};
+use crate::store::{Receipt, Rejection};
 use crate::telemetry::metrics::METRICS;
 use bytes::Bytes;
 use std::io;
 use std::time::Duration;
 
-/// Maximum time that what a long event holds is kept for the reconciliation of its call.
+/// Maximum time that a long event's parse permit is held for the reconciliation of its call.
 const MAX_HOLD: Duration = Duration::from_secs(30);
 
 /// Storage of ElevenLabs' events and recordings. Cheap to clone.
@@ -27,7 +27,7 @@ pub struct PostCallService {
 
 /// The effect of a delivery. Its sender need not send it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
+pub enum DeliveryEffect {
     /// The event is stored and used.
     Applied,
     /// The event is stored; its type is not used.
@@ -92,23 +92,27 @@ impl PostCallService {
     ///
     /// # Errors
     /// See [`PostCallError`].
-    pub async fn store(&self, event: NewEvent, hold: Option<impl Send + 'static>) -> Result<Accepted, PostCallError> {
+    pub async fn store(
+        &self,
+        event: NewEvent,
+        hold: Option<impl Send + 'static>,
+    ) -> Result<DeliveryEffect, PostCallError> {
         let (event_type, conversation) = (event.event_type.clone(), event.conversation_id.clone());
         let (outcome, remarks, answered_by) = (event.outcome, event.error.clone(), event.answered_by.clone());
         let kinds = event.remarks.clone();
         let event_type = event_type.as_deref().unwrap_or("(unknown)");
         if event_type == TEST_EVENT_TYPE {
             tracing::info!("test delivery received");
-            return Ok(Accepted::Test);
+            return Ok(DeliveryEffect::Test);
         }
         let conversation_id = conversation.as_ref().map(ConversationId::as_str);
-        let Some(kept) = self.store_unless_erased(event).await? else {
+        let Some(receipt) = self.store_unless_erased(event).await? else {
             tracing::info!(conversation_id, event_type, "event dropped: call erased");
-            return Ok(Accepted::CallErased);
+            return Ok(DeliveryEffect::CallErased);
         };
-        let event_id = kept.event_id;
-        if kept.replayed {
-            return Ok(Accepted::Duplicate);
+        let event_id = receipt.event_id;
+        if receipt.replayed {
+            return Ok(DeliveryEffect::Duplicate);
         }
         count_event(outcome, &kinds);
         match outcome {
@@ -122,7 +126,7 @@ impl PostCallService {
                         "stored answering machine detection"
                     );
                 }
-                let due = conversation.as_ref().filter(|_| kept.due);
+                let due = conversation.as_ref().filter(|_| receipt.due);
                 self.await_reconciliation(due, conversation_id, event_type, hold).await;
             }
             EventOutcome::Ignored => {
@@ -130,13 +134,13 @@ impl PostCallService {
             }
             EventOutcome::Unreadable => {
                 tracing::error!(conversation_id, event_id, event_type, error = remarks, "event stored but not parsed");
-                return Ok(Accepted::Unreadable);
+                return Ok(DeliveryEffect::Unreadable);
             }
         }
         if let Some(remarks) = remarks {
             tracing::warn!(conversation_id, event_id, event_type, remarks, "parts of an event could not be parsed");
         }
-        Ok(if outcome == EventOutcome::Applied { Accepted::Applied } else { Accepted::Unused })
+        Ok(if outcome == EventOutcome::Applied { DeliveryEffect::Applied } else { DeliveryEffect::Unused })
     }
 
     /// Stores a note in place of a recording's event: the time it was received and the result for the audio.
@@ -146,7 +150,7 @@ impl PostCallService {
     pub async fn note_recording(
         &self,
         recording: Result<StoredRecording, RecordingError>,
-    ) -> Result<Accepted, PostCallError> {
+    ) -> Result<DeliveryEffect, PostCallError> {
         match recording {
             Ok(StoredRecording { event, path }) => self.note_received(event, path.is_some()).await,
             Err(RecordingError::TooLong) => Err(PostCallError::TooLong),
@@ -156,16 +160,16 @@ impl PostCallService {
                 let why = error.to_string();
                 let event = parse_body(Bytes::from(unreadable_recording_note(&why)));
                 let event = NewEvent { outcome: EventOutcome::Unreadable, error: Some(why), ..event };
-                let event_id = self.store_unless_erased(event).await?.and_then(|kept| kept.event_id);
+                let event_id = self.store_unless_erased(event).await?.and_then(|receipt| receipt.event_id);
                 count_recording("dropped");
                 tracing::error!(event_id, %error, "recording dropped");
-                Ok(Accepted::RecordingUnreadable)
+                Ok(DeliveryEffect::RecordingUnreadable)
             }
         }
     }
 
     /// Stores a note about a recording that was received completely.
-    async fn note_received(&self, event: AudioEvent, kept: bool) -> Result<Accepted, PostCallError> {
+    async fn note_received(&self, event: AudioEvent, kept: bool) -> Result<DeliveryEffect, PostCallError> {
         let (conversation_id, bytes) = (event.conversation_id.as_str(), event.audio_bytes);
         let note = RecordingNote {
             event_type: event.event_type.as_deref(),
@@ -179,29 +183,29 @@ impl PostCallService {
             }
             count_recording("dropped");
             tracing::info!(conversation_id, "recording dropped: call erased");
-            return Ok(Accepted::RecordedCallErased);
+            return Ok(DeliveryEffect::RecordedCallErased);
         }
         if kept {
             self.writer.execute(NoteRecordings(vec![event.conversation_id.clone()], true)).await?;
             count_recording("kept");
             tracing::info!(conversation_id, bytes, "stored recording");
-            Ok(Accepted::RecordingStored)
+            Ok(DeliveryEffect::RecordingStored)
         } else if self.recordings.is_none() {
             count_recording("dropped");
             tracing::warn!(conversation_id, bytes, "recording dropped: --audio-dir is not set");
-            Ok(Accepted::RecordingsDisabled)
+            Ok(DeliveryEffect::RecordingsDisabled)
         } else {
             count_recording("dropped");
             let event_type = event.event_type.as_deref();
             tracing::warn!(conversation_id, bytes, event_type, "recording dropped: only post_call_audio replaces one");
-            Ok(Accepted::RecordingTypeUnused)
+            Ok(DeliveryEffect::RecordingTypeUnused)
         }
     }
 
     /// Stores an event. Returns `None` if its call was erased.
-    async fn store_unless_erased(&self, event: NewEvent) -> Result<Option<Kept>, WriteError> {
+    async fn store_unless_erased(&self, event: NewEvent) -> Result<Option<Receipt>, WriteError> {
         match self.writer.execute(KeepEvent(Box::new(event))).await {
-            Ok(kept) => Ok(Some(kept)),
+            Ok(receipt) => Ok(Some(receipt)),
             Err(WriteError::Rejected(Rejection::Erased)) => Ok(None),
             Err(error) => Err(error),
         }

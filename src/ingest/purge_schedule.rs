@@ -77,7 +77,7 @@ impl PurgeSchedule {
     pub fn finish(&mut self, store: &dyn Maintenance) {
         let end = Instant::now() + STOP_TIMEOUT;
         while self.0.is_some() && Instant::now() < end {
-            match store.forget(READER_TIMEOUT) {
+            match store.purge(READER_TIMEOUT) {
                 Ok(Forgotten::All) => self.0 = None,
                 Ok(Forgotten::ButIndex) => {
                     while Instant::now() < end {
@@ -103,7 +103,7 @@ impl PurgeSchedule {
         }
         let age = now - pending.since;
         let wait = if age < URGENT_AGE { Duration::ZERO } else { READER_TIMEOUT };
-        match store.forget(wait) {
+        match store.purge(wait) {
             Ok(Forgotten::All) => {
                 if pending.told {
                     tracing::info!(seconds = age.as_secs(), "purged erased bytes from the files");

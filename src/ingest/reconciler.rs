@@ -419,7 +419,7 @@ fn store_all(
             match std::mem::replace(&mut call.settlement, Ok(None)) {
                 Ok(Some(mut settlement)) => {
                     if let Some(slice) = settlement.next_slice() {
-                        rows += slice.additions.len() + slice.standings.len();
+                        rows += slice.additions.len() + slice.placements.len();
                         let additions = slice.additions.len();
                         slices.push(slice);
                         call.settlement = Ok(Some(settlement));

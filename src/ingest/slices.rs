@@ -60,7 +60,7 @@ impl<R> Slices<R> {
     /// Erases the next slice.
     pub fn erase_next(&mut self, store: &dyn Commands, others: OtherWriters) -> Progress<R> {
         let start = Instant::now();
-        let done = store.go_on_erasing(Timestamp::now(), self.which);
+        let done = store.continue_erasing(Timestamp::now(), self.which);
         let now = Instant::now();
         let pause = match others {
             OtherWriters::Some => BUSY_PAUSE_FACTOR,

@@ -37,7 +37,7 @@ impl Writer {
                 shared,
                 patience: limits.patience,
                 lag,
-                forgetting: PurgeSchedule::default(),
+                purge_schedule: PurgeSchedule::default(),
                 file_watch: FileMonitor::new(),
                 slices: Slices::new(),
                 others: OtherWriters::None,

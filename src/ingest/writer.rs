@@ -166,7 +166,7 @@ pub(super) struct WriterLoop {
     pub(super) store: Arc<dyn Store>,
     pub(super) shared: Arc<Shared>,
     pub(super) patience: Duration,
-    pub(super) forgetting: PurgeSchedule,
+    pub(super) purge_schedule: PurgeSchedule,
     pub(super) file_watch: FileMonitor,
     pub(super) slices: Slices<Reply>,
     /// Others, if anything was written since the last slice of an erasure.
@@ -181,13 +181,13 @@ impl WriterLoop {
         // Start of the idle time, and whether all idle maintenance is done.
         let (mut quiet_since, mut rested) = (Instant::now(), true);
         loop {
-            self.forgetting.purge(&*self.store);
+            self.purge_schedule.purge(&*self.store);
             if !self.file_watch.check(&*self.store) {
                 self.note_commit(None);
             }
             let now = Instant::now();
             if self.slices.next_slice_at().is_some_and(|at| at <= now) {
-                self.go_on_erasing();
+                self.continue_erasing();
                 (quiet_since, rested) = (now, false);
                 continue;
             }
@@ -203,7 +203,7 @@ impl WriterLoop {
                 (false, _) => IDLE_DELAY,
             };
             let wake = slice_at.unwrap_or(quiet_since + pause);
-            let wake = [self.forgetting.next_attempt_at(), self.slices.next_slice_at()]
+            let wake = [self.purge_schedule.next_attempt_at(), self.slices.next_slice_at()]
                 .into_iter()
                 .flatten()
                 .fold(wake, Instant::min);
@@ -215,7 +215,7 @@ impl WriterLoop {
                 Ok(WriterMessage::Write(job)) => batch.push(job),
                 Err(RecvTimeoutError::Timeout) if watch_at < wake => continue,
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.forgetting.purge(&*self.store) || slice_at.is_some() {
+                    if self.purge_schedule.purge(&*self.store) || slice_at.is_some() {
                         // The purge is done, or is due now.
                     } else if rested {
                         self.catch_up(&mut pace);
@@ -250,7 +250,7 @@ impl WriterLoop {
                 if pace.has_backlog() {
                     self.catch_up(&mut pace);
                 }
-                self.forgetting.finish(&*self.store);
+                self.purge_schedule.finish(&*self.store);
                 self.idle();
                 return;
             }
@@ -258,11 +258,11 @@ impl WriterLoop {
     }
 
     /// Erases the next slice of a long call.
-    fn go_on_erasing(&mut self) {
+    fn continue_erasing(&mut self) {
         let others = std::mem::replace(&mut self.others, OtherWriters::None);
         let progress = self.slices.erase_next(&*self.store, others);
         if progress.erased {
-            self.forgetting.erased();
+            self.purge_schedule.erased();
             self.shared.committed.send_replace(());
         }
         for reply in progress.ended {
@@ -276,7 +276,7 @@ impl WriterLoop {
         match self.store.catch_up() {
             Ok(left) => {
                 METRICS.search_unindexed_turns.set(i64::try_from(left.turns).unwrap_or(i64::MAX));
-                self.forgetting.note_index(left.erased_words);
+                self.purge_schedule.note_index(left.erased_words);
                 if let Some(left) = pace.slice_done(began, Instant::now(), left) {
                     tracing::info!(left, "indexing turns for search");
                 }
@@ -371,7 +371,7 @@ impl WriterLoop {
             assert_eq!(outcomes.len(), writes.len(), "a store returns an outcome for each write");
             self.measure(now, writes, outcomes);
             if writes.iter().any(Write::erases) {
-                self.forgetting.erased();
+                self.purge_schedule.erased();
             }
         }
         result

@@ -18,7 +18,7 @@ use crate::ingest::WriteError;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::reread::{MAX_BYTES, MAX_EVENTS, reread};
 use crate::store::command::RereadEvent;
-use crate::store::{ErrorKind, Kept, Rejection, Store};
+use crate::store::{ErrorKind, Receipt, Rejection, Store};
 use crate::sys::low_priority::Background;
 use std::io;
 use std::sync::Arc;
@@ -173,7 +173,7 @@ impl Rereader {
         let mut pause = None;
         for (id, result) in ids.into_iter().zip(self.writer.execute_all(commands)) {
             match result {
-                Ok(kept) => self.count(&kept),
+                Ok(receipt) => self.count(&receipt),
                 // The event is being erased, or was erased.
                 Err(WriteError::Rejected(Rejection::NotFound | Rejection::Erased)) => {}
                 Err(WriteError::Rejected(Rejection::Unfinished)) => self.left_out = true,
@@ -196,10 +196,10 @@ impl Rereader {
         pause
     }
 
-    fn count(&mut self, kept: &Kept) {
+    fn count(&mut self, receipt: &Receipt) {
         if let Some(run) = &mut self.run {
             run.parsed += 1;
-            run.changed += u64::from(!kept.replayed);
+            run.changed += u64::from(!receipt.replayed);
         }
     }
 

@@ -136,14 +136,15 @@ impl Recordings {
     /// not documented. The result does not depend on the order. Returns `None` if the recording was dropped.
     pub(super) fn persist(&self, file: NamedTempFile, event: &AudioEvent) -> io::Result<Option<PathBuf>> {
         let path = self.path(&event.conversation_id);
-        let named = event.event_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let event_type = event.event_type.as_deref().unwrap_or_default().to_ascii_lowercase();
         let mark = self.unredacted_mark(&event.conversation_id);
         let _lock = self.lock.lock();
-        if named.contains("unredacted") {
+        if event_type.contains("unredacted") {
             if !self.keep_unredacted {
                 return Ok(None);
             }
-            // Marked first. After a crash in between, the sender repeats the delivery, which was not acknowledged.
+            // The mark is stored first. After a crash in between, the sender repeats the delivery, which was not
+            // acknowledged.
             files::create(&mark).map(drop).or_else(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => Ok(()),
                 _ => Err(error),
@@ -152,7 +153,7 @@ impl Recordings {
             return Ok(Some(path));
         }
         let prefers_unredacted = self.keep_unredacted && mark.try_exists()?;
-        if (named != "post_call_audio" || prefers_unredacted) && path.try_exists()? {
+        if (event_type != "post_call_audio" || prefers_unredacted) && path.try_exists()? {
             return Ok(None);
         }
         atomic_file::persist(file, &path)?;

@@ -11,12 +11,12 @@ const MAX_DOMAIN_BYTES: usize = 255;
 
 pub(super) fn find(text: &str, tokens: &[Token]) -> Vec<Span> {
     let mut findings: Vec<Span> = text.match_indices('@').filter_map(|(at, _)| literal_address(text, at)).collect();
-    // Speech recognition writes some words of an address as signs, and others not.
-    let is_rest = |at: &Token| {
-        at.what == TokenKind::Punctuation('@')
-            && !findings.iter().any(|found| (found.start..found.end).contains(&at.start))
+    // Speech recognition writes only some words of an address as signs.
+    let is_other_sign = |token: &Token| {
+        token.what == TokenKind::Punctuation('@')
+            && !findings.iter().any(|found| (found.start..found.end).contains(&token.start))
     };
-    let ats = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at") || is_rest(&tokens[*at]));
+    let ats = (0..tokens.len()).filter(|at| is_word(tokens, *at, "at") || is_other_sign(&tokens[*at]));
     let spoken: Vec<_> = ats.filter_map(|at| spoken_address(tokens, at)).collect();
     findings.extend(spoken.into_iter().map(|(start, end)| Span { kind: PiiKind::Email, start, end }));
     findings
@@ -32,7 +32,7 @@ fn literal_address(text: &str, at: usize) -> Option<Span> {
     let domain = text[at + 1..at + 1 + after].trim_end_matches(['.', '-']);
     let start = at - before;
     let trimmed = text[start..at].trim_start_matches(['.', '-', '\'']);
-    let (top, rest) = domain.rsplit_once('.').map(|(rest, top)| (top, rest))?;
+    let (rest, top) = domain.rsplit_once('.')?;
     let valid = !trimmed.is_empty()
         && trimmed.len() <= MAX_LOCAL_BYTES
         && domain.len() <= MAX_DOMAIN_BYTES
@@ -62,6 +62,7 @@ fn is_name(tokens: &[Token], at: usize) -> bool {
     )
 }
 
+/// Words that join the parts of a spoken address.
 const SEPARATORS: [&str; 5] = ["dot", "underscore", "dash", "hyphen", "point"];
 
 /// Maximum number of parts before and after the word `at`.

@@ -16,13 +16,13 @@ impl FromStr for Origin {
         let uri: Option<Uri> = text.parse().ok();
         let parts = uri.as_ref().and_then(|uri| uri.scheme_str().zip(uri.authority()));
         // A browser never sends anything else, such as a path or an upper-case letter.
-        let is_one = parts.is_some_and(|(scheme, authority)| {
+        let is_origin = parts.is_some_and(|(scheme, authority)| {
             ["http", "https"].contains(&scheme)
                 && text == format!("{scheme}://{authority}")
                 && !text.contains(['@', '*'])
         });
-        let is_small = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        HeaderValue::from_str(text).ok().filter(|_| is_one && is_small).map(Self).ok_or_else(|| {
+        let is_lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        HeaderValue::from_str(text).ok().filter(|_| is_origin && is_lower_case).map(Self).ok_or_else(|| {
             Invalid("must be http:// or https:// and a lower-case host, optionally with a port, without a path".into())
         })
     }
@@ -51,10 +51,11 @@ impl Origins {
             .cloned()
     }
 
-    /// Returns the response to a CORS preflight request of an allowed page.
+    /// Returns the response to a CORS preflight request of an allowed page, or `None` if the request is not one.
     pub(super) fn preflight(request: &Request) -> Option<Response> {
-        let asks = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        (asks && request.method() == Method::OPTIONS).then(|| {
+        let is_preflight = request.method() == Method::OPTIONS
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        is_preflight.then(|| {
             Response::builder()
                 .status(StatusCode::NO_CONTENT)
                 .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD")

@@ -111,8 +111,8 @@ pub enum OrphanRows {
     Events,
 }
 
-/// A reader of whole calls that works while others write. It reads each call in a short snapshot of its own, so that no
-/// snapshot stays open long however many calls there are.
+/// A reader of whole calls that works while others write. It reads each call in a snapshot of its own, because one
+/// snapshot of all calls would prevent checkpoints for long.
 pub trait Archive: Send {
     /// Returns the selected calls with row ids above `after`, each with its row id, in order of creation.
     ///
@@ -120,8 +120,7 @@ pub trait Archive: Send {
     /// The database failed.
     fn call_ids(&self, filter: &CallFilter, after: i64, limit: usize) -> Result<Vec<(i64, ConversationId)>>;
 
-    /// Passes a call to `take` in reading form: in the order and words of the conversation, or by arrival. Returns
-    /// false if the call does not exist.
+    /// Passes a call and then its turns in this order to `take`. Returns false if the call does not exist.
     ///
     /// # Errors
     /// The database failed, or `take` did.

@@ -1,7 +1,7 @@
 //! Writes with the types of their results.
 
 use super::{
-    AlertMatch, ArchiveRecord, ArchivedCall, Commands, Counts, EndpointId, Kept, Rejection, Result, Settlement,
+    AlertMatch, ArchiveRecord, ArchivedCall, Commands, Counts, EndpointId, Receipt, Rejection, Result, Settlement,
     StoredTurn, Write, Written,
 };
 use crate::domain::reconcile::Reconciliation;
@@ -57,23 +57,27 @@ macro_rules! commands {
 commands! {
     AppendTurn(turn: NewTurn) -> StoredTurn { Written::Turn(stored) => stored, }
     PutDrivers(drivers: Vec<NewDriver>) -> Counts { Written::Drivers(counts) => counts, }
-    DeleteDriver(id: DriverId) -> Completion { Written::Done => Completion::Done(()),
-        Written::Begun => Completion::Begun, }
+    DeleteDriver(id: DriverId) -> Completion {
+        Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun,
+    }
     PutDispatches(dispatches: Vec<NewDispatch>) -> Counts { Written::Dispatches(counts) => counts, }
     DeleteDispatch(id: ConversationId) -> () { Written::Done => (), }
     ChangeCall(id: ConversationId, change: CallChange) -> Call { Written::Call(call) => *call, }
-    EraseCall(id: ConversationId) -> Completion { Written::Done => Completion::Done(()),
-        Written::Begun => Completion::Begun, }
+    EraseCall(id: ConversationId) -> Completion {
+        Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun,
+    }
     PruneCall(id: ConversationId, before: Timestamp) -> Completion {
         Written::Done => Completion::Done(()),
         Written::Begun => Completion::Begun,
     }
     PruneEvents(ids: Vec<i64>) -> () { Written::Done => (), }
     PruneDispatches(ids: Vec<ConversationId>) -> () { Written::Done => (), }
-    KeepEvent(event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
-    ReplayEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
-    RereadEvent(id: i64, event: Box<NewEvent>) -> Kept { Written::Kept(kept) => kept, }
-    KeepHistory(report: Box<HistoryReport>) -> Kept { Written::Kept(kept) => kept, }
+    KeepEvent(event: Box<NewEvent>) -> Receipt { Written::Receipt(receipt) => receipt, }
+    ReplayEvent(id: i64, event: Box<NewEvent>) -> Receipt { Written::Receipt(receipt) => receipt, }
+    RereadEvent(id: i64, event: Box<NewEvent>) -> Receipt { Written::Receipt(receipt) => receipt, }
+    KeepHistory(report: Box<HistoryReport>) -> Receipt { Written::Receipt(receipt) => receipt, }
     StoreInitiation(initiation: NewInitiation) -> () { Written::Done => (), }
     Reconcile(reconciliation: Box<Reconciliation>) -> i64 { Written::Reconciled { turn_count } => turn_count, }
     NoteRecordings(ids: Vec<ConversationId>, has_audio: bool) -> () { Written::Done => (), }
@@ -81,14 +85,17 @@ commands! {
     PruneAccesses(before: Timestamp) -> () { Written::Done => (), }
     EndStaleCalls(before: Timestamp, text_before: Timestamp) -> Vec<ConversationId> { Written::Ended(ended) => ended, }
     NoteAlerts(matches: Vec<AlertMatch>, until: Option<i64>) -> () { Written::Done => (), }
-    SetEndpoints(ids: Vec<EndpointId>) -> Completion { Written::Done => Completion::Done(()), Written::Begun => Completion::Begun, }
+    SetEndpoints(ids: Vec<EndpointId>) -> Completion {
+        Written::Done => Completion::Done(()),
+        Written::Begun => Completion::Begun,
+    }
     SettleDeliveries(settlement: Box<Settlement>) -> () { Written::Done => (), }
     RetryDeliveries(endpoint: EndpointId, ids: Vec<i64>) -> () { Written::Done => (), }
     Restore(archived: Box<ArchiveRecord>) -> Completion<bool> {
         Written::Restored(new) => Completion::Done(new),
         Written::Begun => Completion::Begun,
     }
-    GoOnRestoring(call: Arc<ArchivedCall>, restored: usize) -> Completion<bool> {
+    ContinueRestore(call: Arc<ArchivedCall>, restored: usize) -> Completion<bool> {
         Written::Restored(new) => Completion::Done(new),
         Written::Begun => Completion::Begun,
     }

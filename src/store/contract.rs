@@ -44,7 +44,7 @@ pub trait Commands: Send + Sync + 'static {
     ///
     /// # Errors
     /// Nothing of the slice was erased; retry.
-    fn go_on_erasing(&self, now: Timestamp, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
+    fn continue_erasing(&self, now: Timestamp, which: Unfinished<'_>) -> Result<Option<ErasedSlice>>;
 }
 
 /// Reads of the data, each from one snapshot.
@@ -239,7 +239,7 @@ pub trait Maintenance: Send + Sync + 'static {
     ///
     /// # Errors
     /// Nothing is lost; retry.
-    fn forget(&self, wait: Duration) -> Result<Forgotten>;
+    fn purge(&self, wait: Duration) -> Result<Forgotten>;
 
     /// Indexes the next slice of turns for search, which [`Commands::apply`] leaves out to be fast, and purges the next
     /// slice of erased words from the index. Returns the remaining work. Only the thread that calls [`Commands::apply`]

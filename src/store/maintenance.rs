@@ -1,7 +1,7 @@
 //! Backups and checks of a database.
 
 use super::{Error, ErrorKind, Result};
-use crate::sys::atomic_file::Aside;
+use crate::sys::atomic_file::PartialFile;
 use parking_lot::Mutex;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub struct BackupSource {
 }
 
 /// A function that copies a database file into a partial file.
-type BackupCopy = Arc<dyn Fn(&Path, &Aside, ProgressFn) -> Result<BackupReport> + Send + Sync>;
+type BackupCopy = Arc<dyn Fn(&Path, &PartialFile, ProgressFn) -> Result<BackupReport> + Send + Sync>;
 
 /// Depth of the check of a finished copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl BackupSource {
     pub(super) fn new(
         database: &Path,
         examine: Examine,
-        copy: impl Fn(&Path, &Aside, ProgressFn) -> Result<BackupReport> + Send + Sync + 'static,
+        copy: impl Fn(&Path, &PartialFile, ProgressFn) -> Result<BackupReport> + Send + Sync + 'static,
     ) -> Self {
         Self { of: Some((database.to_owned(), Arc::new(copy), examine)), one_at_a_time: Arc::default() }
     }
@@ -83,7 +83,7 @@ impl BackupSource {
     ///
     /// # Errors
     /// The content of the file is not a usable copy then.
-    pub fn copy(&self, to: &Aside, watch: ProgressFn) -> Result<BackupReport> {
+    pub fn copy(&self, to: &PartialFile, watch: ProgressFn) -> Result<BackupReport> {
         let _turn = self.one_at_a_time.lock();
         self.do_copy(to, watch)
     }
@@ -92,7 +92,7 @@ impl BackupSource {
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] while another copy is running.
-    pub fn try_copy(&self, to: &Aside, watch: ProgressFn) -> Result<BackupReport> {
+    pub fn try_copy(&self, to: &PartialFile, watch: ProgressFn) -> Result<BackupReport> {
         let Some(_turn) = self.one_at_a_time.try_lock() else {
             return Err(Error::new(ErrorKind::Busy, "copying", "another copy is running"));
         };
@@ -110,7 +110,7 @@ impl BackupSource {
         }
     }
 
-    fn do_copy(&self, to: &Aside, watch: ProgressFn) -> Result<BackupReport> {
+    fn do_copy(&self, to: &PartialFile, watch: ProgressFn) -> Result<BackupReport> {
         match &self.of {
             Some((database, copy, _)) => copy(database, to, watch),
             None => Err(Error::new(ErrorKind::Other, "copying", "the database is not one file")),

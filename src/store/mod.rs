@@ -41,7 +41,7 @@ pub use maintenance::{
 };
 pub use null::NullStore;
 pub use other_writers::OtherWriters;
-pub use outcome::{BadElement, BadLink, Counts, Kept, NewCall, Rejection, StoredTurn};
+pub use outcome::{BadElement, BadLink, Counts, NewCall, Receipt, Rejection, StoredTurn};
 pub use outgoing::{
     DeliveryOutcome, EndpointId, EndpointState, FailedDelivery, Notice, OutgoingBatch, PendingNotice, Settlement,
 };

@@ -30,7 +30,7 @@ macro_rules! failing {
 impl Commands for NullStore {
     failing! {
         apply(Timestamp, &[Write]) -> Vec<Outcome>;
-        go_on_erasing(Timestamp, Unfinished<'_>) -> Option<ErasedSlice>;
+        continue_erasing(Timestamp, Unfinished<'_>) -> Option<ErasedSlice>;
     }
 }
 
@@ -81,7 +81,7 @@ impl Feed for NullStore {
 impl Maintenance for NullStore {
     failing! {
         rest() -> bool;
-        forget(Duration) -> Forgotten;
+        purge(Duration) -> Forgotten;
         catch_up() -> Backlog;
     }
 

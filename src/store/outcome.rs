@@ -20,7 +20,7 @@ pub struct StoredTurn {
 
 /// Result of storing an ElevenLabs event or a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct Receipt {
     /// Id of the event; `None` for a history.
     pub event_id: Option<i64>,
     /// True if an equal event was stored before. Nothing was changed then.

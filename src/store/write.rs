@@ -2,7 +2,7 @@
 
 use super::alerts::AlertMatch;
 use super::archive::{self, ArchiveRecord, ArchivedCall};
-use super::outcome::{Counts, Kept, Rejection, StoredTurn};
+use super::outcome::{Counts, Receipt, Rejection, StoredTurn};
 use super::outgoing::{EndpointId, Settlement};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{
@@ -66,7 +66,7 @@ pub enum Write {
     /// Restores exported rows unchanged. A long call only gets its first slice: see [`Written::Begun`].
     Restore(Box<ArchiveRecord>),
     /// Restores the next slice of a long call. The number counts the turns that are already restored.
-    GoOnRestoring(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
+    ContinueRestore(#[serde(with = "archive::shared")] Arc<ArchivedCall>, usize),
     /// Notes turns that matched alerts, each alert once a call, and the last turn that was compared. Without a turn,
     /// alerts are not configured.
     NoteAlerts(Vec<AlertMatch>, Option<i64>),
@@ -114,7 +114,7 @@ impl Write {
             Self::PruneDispatches(ids) | Self::NoteRecordings(ids, _) => ids.len() * OVERHEAD,
             Self::NoteAlerts(matches, _) => matches.len() * OVERHEAD,
             Self::SettleDeliveries(settlement) => settlement.outcomes.len() * OVERHEAD,
-            Self::Reconcile(slice) => (slice.additions.len() + slice.standings.len()) * OVERHEAD + slice.len_bytes(),
+            Self::Reconcile(slice) => (slice.additions.len() + slice.placements.len()) * OVERHEAD + slice.len_bytes(),
             _ => 0,
         };
         OVERHEAD + more
@@ -133,7 +133,7 @@ pub enum Written {
     /// Result of [`Write::ChangeCall`]: the changed call.
     Call(Box<Call>),
     /// Result of [`Write::KeepEvent`], [`Write::ReplayEvent`], [`Write::RereadEvent`] and [`Write::KeepHistory`].
-    Kept(Kept),
+    Receipt(Receipt),
     /// Result of [`Write::Reconcile`].
     Reconciled {
         /// Number of turns that the call has now.
@@ -141,14 +141,14 @@ pub enum Written {
     },
     /// Result of [`Write::EndStaleCalls`]: the calls that were ended. Empty if there are no more.
     Ended(Vec<ConversationId>),
-    /// Result of [`Write::Restore`] and [`Write::GoOnRestoring`]: false if an equal row was stored before.
+    /// Result of [`Write::Restore`] and [`Write::ContinueRestore`]: false if an equal row was stored before.
     Restored(bool),
     /// The write did its first part; the rest must follow.
     ///
-    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`super::Commands::go_on_erasing`]
+    /// After [`Write::EraseCall`] and [`Write::PruneCall`] the call is long, and [`super::Commands::continue_erasing`]
     /// erases the rest. After [`Write::DeleteDriver`] the driver still exists, with fewer calls: repeat the write.
     /// After [`Write::SetEndpoints`] the new endpoints are set, and deliveries to others are left: repeat the write.
-    /// After [`Write::Restore`] and [`Write::GoOnRestoring`] the call is long, and the next slice must follow. An
+    /// After [`Write::Restore`] and [`Write::ContinueRestore`] the call is long, and the next slice must follow. An
     /// unfinished call accepts no other writes ([`Rejection::Unfinished`]).
     Begun,
     /// Result of deletes, of writes about endpoints and alerts, and of the probe.

@@ -56,7 +56,7 @@ fn temporary(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
 
 /// A file in progress. Dropping it removes the file, unless the file got its name.
 #[derive(Debug)]
-pub struct Aside {
+pub struct PartialFile {
     path: PathBuf,
     target: PathBuf,
     file: File,
@@ -64,32 +64,32 @@ pub struct Aside {
 
 /// Reason why a file was not created.
 #[derive(Debug, Error)]
-pub enum AsideError {
+pub enum PartialFileError {
     /// A file of that name exists and is not overwritten.
     #[error("{} exists", .0.display())]
     Exists(PathBuf),
     /// Another process is writing a file of that name.
     #[error("{} is being written by another process", .0.display())]
-    BeingMade(PathBuf),
+    InProgress(PathBuf),
     /// The operating system refused.
     #[error("cannot create {path}: {1}", path = .0.display())]
     Io(PathBuf, io::Error),
 }
 
 /// Returns the path of the file in progress.
-fn path_aside(target: &Path) -> PathBuf {
+fn partial_path(target: &Path) -> PathBuf {
     with_suffix(target, ".partial")
 }
 
-impl Aside {
+impl PartialFile {
     /// Begins a file with a name that must not be taken.
     ///
     /// # Errors
-    /// See [`AsideError`].
-    pub fn new(target: &Path) -> Result<Self, AsideError> {
+    /// See [`PartialFileError`].
+    pub fn new(target: &Path) -> Result<Self, PartialFileError> {
         // Fails now rather than when the work is done; `publish` checks again.
         if target.symlink_metadata().is_ok() {
-            return Err(AsideError::Exists(target.to_owned()));
+            return Err(PartialFileError::Exists(target.to_owned()));
         }
         Self::over(target)
     }
@@ -97,16 +97,16 @@ impl Aside {
     /// Begins a file that may replace another one.
     ///
     /// # Errors
-    /// See [`AsideError`].
-    pub fn over(target: &Path) -> Result<Self, AsideError> {
-        let path = path_aside(target);
-        let failed = |error| AsideError::Io(target.to_owned(), error);
+    /// See [`PartialFileError`].
+    pub fn over(target: &Path) -> Result<Self, PartialFileError> {
+        let path = partial_path(target);
+        let failed = |error| PartialFileError::Io(target.to_owned(), error);
         loop {
             Self::finish_cut_off(&path, target).map_err(failed)?;
             let (file, _) = files::open_or_create(&path, None).map_err(failed)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(AsideError::BeingMade(target.to_owned())),
+                Err(TryLockError::WouldBlock) => return Err(PartialFileError::InProgress(target.to_owned())),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             // The other process may have removed or renamed the file before it was locked here.
@@ -123,18 +123,18 @@ impl Aside {
     }
 
     /// Removes the second name of a finished file whose process was killed before it could. This can only happen on
-    /// file systems without a rename that does not replace.
+    /// file systems that lack the rename that fails if the name is taken.
     fn finish_cut_off(path: &Path, target: &Path) -> io::Result<()> {
         let id = |path: &Path| fs::symlink_metadata(path).map(|file| FileId::from_metadata(&file));
         match (id(path), id(target)) {
-            (Ok(aside), Ok(finished)) if aside == finished => fs::remove_file(path),
+            (Ok(partial), Ok(finished)) if partial == finished => fs::remove_file(path),
             _ => Ok(()),
         }
     }
 
     /// Removes the leftover of a killed process, if there is one.
     pub fn remove_leftover(target: &Path) {
-        if path_aside(target).symlink_metadata().is_ok() {
+        if partial_path(target).symlink_metadata().is_ok() {
             // Dropping removes it. A file in progress cannot be opened and stays.
             drop(Self::over(target));
         }
@@ -170,11 +170,11 @@ impl Aside {
     /// # Errors
     /// The name was taken meanwhile, or the operating system refused. There is no file with that name then, unless
     /// another process created it.
-    pub fn publish(self) -> Result<(), AsideError> {
-        let failed = |error| AsideError::Io(self.target.clone(), error);
+    pub fn publish(self) -> Result<(), PartialFileError> {
+        let failed = |error| PartialFileError::Io(self.target.clone(), error);
         self.file.sync_all().map_err(failed)?;
         files::rename_new(&self.path, &self.target).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => AsideError::Exists(self.target.clone()),
+            io::ErrorKind::AlreadyExists => PartialFileError::Exists(self.target.clone()),
             _ => failed(error),
         })?;
         sync_parent_dir(&self.target).map_err(failed)
@@ -184,8 +184,8 @@ impl Aside {
     ///
     /// # Errors
     /// The operating system refused. An existing file stays in place then.
-    pub fn replace(self) -> Result<(), AsideError> {
-        let failed = |error| AsideError::Io(self.target.clone(), error);
+    pub fn replace(self) -> Result<(), PartialFileError> {
+        let failed = |error| PartialFileError::Io(self.target.clone(), error);
         self.file.sync_all().map_err(failed)?;
         fs::rename(&self.path, &self.target).map_err(failed)?;
         sync_parent_dir(&self.target).map_err(failed)
@@ -206,7 +206,7 @@ fn private() -> Permissions {
     Permissions::from_mode(files::MODE)
 }
 
-impl Drop for Aside {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         // A finished file no longer has this name, and another process may use the name already.
         let own = self.file.metadata().map(|own| FileId::from_metadata(&own));
@@ -226,18 +226,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("out");
         let names = || fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
-        drop(Aside::new(&target).unwrap());
+        drop(PartialFile::new(&target).unwrap());
         assert!(names().is_empty(), "{:?}", names());
-        let aside = Aside::new(&target).unwrap();
-        aside.file().write_all(b"whole").unwrap();
-        assert!(matches!(Aside::new(&target), Err(AsideError::BeingMade(_))));
+        let partial = PartialFile::new(&target).unwrap();
+        partial.file().write_all(b"whole").unwrap();
+        assert!(matches!(PartialFile::new(&target), Err(PartialFileError::InProgress(_))));
         assert_eq!(names(), ["out.partial"]);
-        aside.publish().unwrap();
+        partial.publish().unwrap();
         assert_eq!(names(), ["out"]);
-        assert!(matches!(Aside::new(&target), Err(AsideError::Exists(_))));
-        let aside = Aside::over(&target).unwrap();
-        aside.file().write_all(b"newer").unwrap();
-        aside.replace().unwrap();
+        assert!(matches!(PartialFile::new(&target), Err(PartialFileError::Exists(_))));
+        let partial = PartialFile::over(&target).unwrap();
+        partial.file().write_all(b"newer").unwrap();
+        partial.replace().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"newer");
         assert_eq!(names(), ["out"]);
     }
@@ -268,13 +268,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("out");
         fs::write(folder.path().join("out.partial"), "left behind").unwrap();
-        let aside = Aside::new(&target).unwrap();
-        assert_eq!(aside.file().metadata().unwrap().len(), 0);
-        Aside::remove_leftover(&target);
-        assert!(aside.path().exists());
-        drop(aside);
+        let partial = PartialFile::new(&target).unwrap();
+        assert_eq!(partial.file().metadata().unwrap().len(), 0);
+        PartialFile::remove_leftover(&target);
+        assert!(partial.path().exists());
+        drop(partial);
         fs::write(folder.path().join("out.partial"), "left behind").unwrap();
-        Aside::remove_leftover(&target);
+        PartialFile::remove_leftover(&target);
         assert!(!folder.path().join("out.partial").exists());
     }
 
@@ -284,15 +284,15 @@ mod tests {
         let (target, partial) = (folder.path().join("out"), folder.path().join("out.partial"));
         fs::write(&target, "whole").unwrap();
         fs::hard_link(&target, &partial).unwrap();
-        Aside::remove_leftover(&target);
+        PartialFile::remove_leftover(&target);
         assert!(!partial.exists());
         fs::hard_link(&target, &partial).unwrap();
-        drop(Aside::over(&target).unwrap());
+        drop(PartialFile::over(&target).unwrap());
         assert_eq!(fs::read(&target).unwrap(), b"whole");
         // A second name elsewhere belongs to somebody.
         fs::hard_link(&target, folder.path().join("other.partial")).unwrap();
-        assert!(matches!(Aside::new(&folder.path().join("other")), Err(AsideError::Io(..))));
-        Aside::remove_leftover(&folder.path().join("other"));
+        assert!(matches!(PartialFile::new(&folder.path().join("other")), Err(PartialFileError::Io(..))));
+        PartialFile::remove_leftover(&folder.path().join("other"));
         assert_eq!(fs::read(&target).unwrap(), b"whole");
     }
 
@@ -302,8 +302,8 @@ mod tests {
         let precious = folder.path().join("precious");
         fs::write(&precious, "kept").unwrap();
         std::os::unix::fs::symlink(&precious, folder.path().join("out.partial")).unwrap();
-        assert!(matches!(Aside::new(&folder.path().join("out")), Err(AsideError::Io(..))));
-        Aside::remove_leftover(&folder.path().join("out"));
+        assert!(matches!(PartialFile::new(&folder.path().join("out")), Err(PartialFileError::Io(..))));
+        PartialFile::remove_leftover(&folder.path().join("out"));
         assert_eq!(fs::read(&precious).unwrap(), b"kept");
     }
 
@@ -311,9 +311,9 @@ mod tests {
     fn a_name_that_is_taken_meanwhile_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("out");
-        let aside = Aside::new(&target).unwrap();
+        let partial = PartialFile::new(&target).unwrap();
         fs::write(&target, "precious").unwrap();
-        assert!(matches!(aside.publish(), Err(AsideError::Exists(_))));
+        assert!(matches!(partial.publish(), Err(PartialFileError::Exists(_))));
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }

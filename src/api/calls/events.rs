@@ -21,7 +21,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use std::io::{self, Write as _};
 
 pub(in crate::api) struct EventsApi {
-    pub(in crate::api) tail: LiveHub,
+    pub(in crate::api) hub: LiveHub,
 }
 
 const CONTENT_TYPE: &str = "text/event-stream";
@@ -134,7 +134,7 @@ impl EventsApi {
         let names = CallFilterParams::names_with(&["last_event_id", "follow"]);
         parse_query_params(request, &names, &CallFilterParams::REPEATABLE)?;
         let since = since(last_event_id_header.0, last_event_id.0)?;
-        let stream = self.tail.subscribe_matching(calls.parse(false)?, since, follow.0).await;
+        let stream = self.hub.subscribe_matching(calls.parse(false)?, since, follow.0).await;
         Ok(EventStream(stream.map_err(|refusal| subscribe_error(refusal, ""))?))
     }
 
@@ -161,7 +161,7 @@ impl EventsApi {
         parse_query_params(request, &["last_event_id", "follow"], &[])?;
         let id = self::conversation_id(&conversation_id.0)?;
         let since = since(last_event_id_header.0, last_event_id.0)?;
-        let stream = self.tail.subscribe_call(id, since, follow.0).await;
+        let stream = self.hub.subscribe_call(id, since, follow.0).await;
         Ok(EventStream(stream.map_err(|refusal| subscribe_error(refusal, &conversation_id.0))?))
     }
 }

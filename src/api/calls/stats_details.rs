@@ -31,9 +31,10 @@ impl Example for MetricPercentiles {
 }
 
 /// Returns the percentiles by name.
-pub(super) fn percentiles(of: &NamedPercentiles) -> Vec<MetricPercentiles> {
+pub(super) fn percentiles(named: &NamedPercentiles) -> Vec<MetricPercentiles> {
     let seconds = |value: Option<f64>| rounded(value.unwrap_or_default());
-    of.iter()
+    named
+        .iter()
         .map(|(name, durations)| MetricPercentiles {
             name: name.to_owned(),
             turns: durations.total(),
@@ -140,16 +141,19 @@ pub(super) fn result_lists(sums: ResultSums) -> (Vec<CriterionResults>, Vec<Data
         failure: counts.failure,
         unknown: counts.unknown,
     });
-    let data = sums.data.into_iter().map(|(name, of)| {
-        let mut values: Vec<_> =
-            of.values.into_iter().map(|(value, calls)| ValueCount { value: value.into_string(), calls }).collect();
+    let data = sums.data.into_iter().map(|(name, collected)| {
+        let mut values: Vec<_> = collected
+            .values
+            .into_iter()
+            .map(|(value, calls)| ValueCount { value: value.into_string(), calls })
+            .collect();
         values.sort_by_key(|count| std::cmp::Reverse(count.calls));
         DataResults {
             name: name.into_string(),
-            missing: of.missing,
+            missing: collected.missing,
             values,
-            other_values: of.other_values,
-            numbers: of.numbers.map(number_results),
+            other_values: collected.other_values,
+            numbers: collected.numbers.map(number_results),
         }
     });
     (criteria.collect(), data.collect())

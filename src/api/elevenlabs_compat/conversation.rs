@@ -92,7 +92,7 @@ pub(in crate::api) fn fill_in(data: &mut Value, call: &domain::Call, has_audio: 
     }
 }
 
-/// Texts that the models of telephone calls require, each kind of call some of them.
+/// Texts that the SDKs' models of telephone calls require. Each model requires some of them.
 const PHONE_CALL: [&str; 7] =
     ["type", "direction", "phone_number_id", "agent_number", "external_number", "stream_sid", "call_sid"];
 
@@ -100,7 +100,7 @@ fn complete_turn(turn: &mut Value) {
     let time = &mut turn["time_in_call_secs"];
     if !time.is_i64() {
         // The models have whole seconds.
-        #[expect(clippy::cast_possible_truncation, reason = "what is too long for a call is at the end of the range")]
+        #[expect(clippy::cast_possible_truncation, reason = "a number out of range saturates")]
         let whole = time.as_f64().map_or(0, |seconds| seconds as i64);
         *time = whole.into();
     }
@@ -154,7 +154,7 @@ fn null_unless(place: Option<&mut Value>, fits: fn(&Value) -> bool) {
     }
 }
 
-/// Returns true if a conversation has turns and the SDKs can parse all of them. Otherwise the words may still be known
+/// Returns whether a conversation has turns and the SDKs can parse all of them. Otherwise the words may still be known
 /// from live turns, for example if a record has no transcript.
 pub(in crate::api) fn has_known_turns(data: &Value) -> bool {
     let turns = data["transcript"].as_array().map_or(&[][..], Vec::as_slice);

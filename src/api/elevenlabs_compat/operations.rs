@@ -270,7 +270,7 @@ impl ElevenLabsApi {
             text: search.0,
             ..CallFilter::default()
         };
-        // No index has these.
+        // No index contains these columns.
         let is_slow = filter.text.is_some() || filter.branch_id.is_some() || !filter.termination_reasons.is_empty();
         let query = CallPageRequest {
             filter,
@@ -333,7 +333,7 @@ impl ElevenLabsApi {
             let call = store.call(&id)?.ok_or_else(|| call_not_found(id.as_str()))?;
             let event = call.report.record_event_id.map(|id| store.event(id)).transpose()?.flatten();
             let mut recorded = event.and_then(|event| conversation_in(&event.body));
-            // A transcript in another form than ElevenLabs' own is given as it was understood.
+            // Read before `fill_in`, which changes the turns.
             let is_known = recorded.as_ref().is_some_and(has_known_turns);
             if let Some(data) = &mut recorded {
                 fill_in(data, &call, has_audio);
@@ -356,12 +356,12 @@ impl ElevenLabsApi {
             }
             let turns = turns.map_or(Vec::new(), |page| page.rows);
             let tools = store.tool_calls(&call.conversation_id)?;
-            let mut known = partial_conversation(&call, &turns, &tools, has_audio);
+            let mut conversation = partial_conversation(&call, &turns, &tools, has_audio);
             if let Some(mut data) = recorded {
-                data["transcript"] = known["transcript"].take();
-                known = data;
+                data["transcript"] = conversation["transcript"].take();
+                conversation = data;
             }
-            Ok(Any(known))
+            Ok(Any(conversation))
         };
         Ok(self.reader.answer(request, Depth::Deep, make).await?)
     }

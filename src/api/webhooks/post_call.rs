@@ -7,7 +7,7 @@ use crate::api::error_code::ErrorCode;
 use crate::api::request_context;
 use crate::api::tag::Tag;
 use crate::ingest::WriteError;
-use crate::ingest::post_call::{Accepted, PostCallError, PostCallService};
+use crate::ingest::post_call::{DeliveryEffect, PostCallError, PostCallService};
 use poem::Request;
 use poem_openapi::param::Header;
 use poem_openapi::types::Example;
@@ -68,41 +68,43 @@ struct EventTaken {
 
 impl Example for EventTaken {
     fn example() -> Self {
-        Accepted::Applied.into()
+        DeliveryEffect::Applied.into()
     }
 }
 
-impl From<Accepted> for EventTaken {
-    fn from(accepted: Accepted) -> Self {
-        let message = match accepted {
-            Accepted::Applied => "event stored",
-            Accepted::Unused => "event stored; its type is not used",
-            Accepted::Unreadable => "event stored; it could not be parsed",
-            Accepted::Test => "test delivery received; it is not stored",
-            Accepted::Duplicate => "event was stored before",
-            Accepted::CallErased => "event dropped: its call was erased",
-            Accepted::RecordingStored => "recording stored",
-            Accepted::RecordedCallErased => "recording dropped: its call was erased",
-            Accepted::RecordingsDisabled => "recording dropped: this service does not store recordings",
-            Accepted::RecordingTypeUnused => "recording dropped: its type does not replace a recording",
-            Accepted::RecordingUnreadable => "recording dropped: it could not be parsed",
+impl From<DeliveryEffect> for EventTaken {
+    fn from(effect: DeliveryEffect) -> Self {
+        let message = match effect {
+            DeliveryEffect::Applied => "event stored",
+            DeliveryEffect::Unused => "event stored; its type is not used",
+            DeliveryEffect::Unreadable => "event stored; it could not be parsed",
+            DeliveryEffect::Test => "test delivery received; it is not stored",
+            DeliveryEffect::Duplicate => "event was stored before",
+            DeliveryEffect::CallErased => "event dropped: its call was erased",
+            DeliveryEffect::RecordingStored => "recording stored",
+            DeliveryEffect::RecordedCallErased => "recording dropped: its call was erased",
+            DeliveryEffect::RecordingsDisabled => "recording dropped: this service does not store recordings",
+            DeliveryEffect::RecordingTypeUnused => "recording dropped: its type does not replace a recording",
+            DeliveryEffect::RecordingUnreadable => "recording dropped: it could not be parsed",
         };
         Self { status: "success".to_owned(), message: message.to_owned() }
     }
 }
 
 /// Returns the outcome of a delivery for the metrics, if the status does not show it.
-fn outcome_of(accepted: Accepted) -> Option<&'static str> {
-    match accepted {
-        Accepted::Applied | Accepted::Unused | Accepted::CallErased | Accepted::RecordingStored | Accepted::Test => {
-            None
-        }
-        Accepted::Unreadable => Some("quarantined"),
-        Accepted::Duplicate => Some("duplicate"),
-        Accepted::RecordedCallErased
-        | Accepted::RecordingsDisabled
-        | Accepted::RecordingTypeUnused
-        | Accepted::RecordingUnreadable => Some("dropped"),
+fn outcome_of(effect: DeliveryEffect) -> Option<&'static str> {
+    match effect {
+        DeliveryEffect::Applied
+        | DeliveryEffect::Unused
+        | DeliveryEffect::CallErased
+        | DeliveryEffect::RecordingStored
+        | DeliveryEffect::Test => None,
+        DeliveryEffect::Unreadable => Some("quarantined"),
+        DeliveryEffect::Duplicate => Some("duplicate"),
+        DeliveryEffect::RecordedCallErased
+        | DeliveryEffect::RecordingsDisabled
+        | DeliveryEffect::RecordingTypeUnused
+        | DeliveryEffect::RecordingUnreadable => Some("dropped"),
     }
 }
 
@@ -137,7 +139,7 @@ impl PostCallApi {
         _signature: Header<Option<String>>,
         body: StreamedJson<EventBody>,
     ) -> Result<JsonOk<EventTaken>, Errors<PostCallErrors>> {
-        let accepted = match self.gate.receive(request, body.body).await? {
+        let effect = match self.gate.receive(request, body.body).await? {
             SignedDelivery::Recording(recording) => {
                 if let Ok(recording) = &recording {
                     request_context::set_conversation(&recording.event.conversation_id);
@@ -156,10 +158,10 @@ impl PostCallApi {
                 self.service.store(parsed, reading).await
             }
         };
-        let accepted = accepted.map_err(ApiError::from)?;
-        if let Some(outcome) = outcome_of(accepted) {
+        let effect = effect.map_err(ApiError::from)?;
+        if let Some(outcome) = outcome_of(effect) {
             request_context::set_outcome(outcome);
         }
-        Ok(JsonOk(accepted.into()))
+        Ok(JsonOk(effect.into()))
     }
 }

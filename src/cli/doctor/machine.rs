@@ -8,16 +8,16 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Free space of the database's disk below which it is a problem, in bytes.
+/// Minimum free space on the database's disk, in bytes. Less is a problem.
 const FULL_DISK_BYTES: u64 = 100 << 20;
 
-/// Free space of the database's disk below which it is mentioned, in bytes.
+/// Free space on the database's disk that is enough, in bytes. Less is a warning.
 const SHORT_DISK_BYTES: u64 = 1 << 30;
 
-/// Permissions of others than owner and group.
+/// Permissions of everyone except the owner and the group.
 const OTHERS: u32 = 0o007;
 
-/// Permissions of others than the owner.
+/// Permissions of everyone except the owner.
 const GROUP_AND_OTHERS: u32 = 0o077;
 
 /// Returns what is found on this machine.
@@ -37,20 +37,20 @@ pub(super) fn findings(
         Finding::ok("signing_secret", "there is a signing secret")
     });
     for file in secrets.files() {
-        findings.extend(mode(file, GROUP_AND_OTHERS, "600"));
+        findings.extend(mode_finding(file, GROUP_AND_OTHERS, "600"));
     }
     if database.exists() {
-        findings.extend(mode(database, OTHERS, "640"));
+        findings.extend(mode_finding(database, OTHERS, "640"));
     } else {
         let text = format!("there is no database {} yet", database.display());
         findings.push(Finding::warning("database", text, "start `serve`, or pass its --database"));
     }
-    findings.extend(disk(parent_dir(database)));
+    findings.extend(disk_finding(parent_dir(database)));
     findings
 }
 
-/// Returns a finding if others have these permissions for a file.
-fn mode(file: &Path, refused: u32, wanted: &str) -> Option<Finding> {
+/// Returns a warning if a file has any of the refused permissions.
+fn mode_finding(file: &Path, refused: u32, wanted: &str) -> Option<Finding> {
     let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
     let name = file.display();
     (mode & refused != 0).then(|| {
@@ -62,7 +62,8 @@ fn mode(file: &Path, refused: u32, wanted: &str) -> Option<Finding> {
     })
 }
 
-fn disk(folder: &Path) -> Option<Finding> {
+/// Returns the finding about the free space on the disk of a folder.
+fn disk_finding(folder: &Path) -> Option<Finding> {
     let space = rustix::fs::statvfs(folder).ok()?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     let text = format!("{} MiB are free on the disk of {}", free >> 20, folder.display());
@@ -76,8 +77,8 @@ fn disk(folder: &Path) -> Option<Finding> {
     })
 }
 
-/// Adds a secret to a file as a new line, or only tests whether that is possible. The file is created if it is missing;
-/// only its owner may read it.
+/// Appends a secret to a file as a line. Without a secret, writes the file unchanged, which checks that it can be
+/// written. A missing file is created; only its owner may read it.
 pub(super) fn add_secret(file: &Path, secret: Option<&str>) -> io::Result<()> {
     let mut text = match std::fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

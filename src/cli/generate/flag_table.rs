@@ -9,7 +9,7 @@ pub(in crate::cli) fn configuration_table(mut command: Command) -> String {
     let serve = command.find_subcommand("serve").expect("there is a command serve");
     let mut table = String::from("| flag | default | meaning |\n| --- | --- | --- |\n");
     for flag in serve.get_arguments().filter(|arg| arg.get_env().is_some()) {
-        writeln!(table, "{}", row(flag)).expect("a string takes everything");
+        writeln!(table, "{}", row(flag)).expect("writing to a String cannot fail");
     }
     table
 }

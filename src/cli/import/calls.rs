@@ -10,7 +10,7 @@ use crate::export::{MAX_LINE, archived};
 use crate::import::JsonLines;
 use crate::ingest::direct_erasure::erase_slices;
 use crate::ingest::reconciler::reconcile_all_due_in;
-use crate::store::command::{self, Completion, GoOnRestoring, Restore};
+use crate::store::command::{self, Completion, ContinueRestore, Restore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ArchiveRecord, ArchivedCall, OtherWriters, Reads as _, Rejection, Unfinished};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -160,7 +160,7 @@ fn restore_slices(store: &SqliteStore, call: &Arc<ArchivedCall>) -> Result<Resul
     loop {
         let start = Instant::now();
         let restored = store.call(&id)?.and_then(|call| usize::try_from(call.turn_count).ok()).unwrap_or(0);
-        match command::execute(store, Timestamp::now(), GoOnRestoring(call.clone(), restored))? {
+        match command::execute(store, Timestamp::now(), ContinueRestore(call.clone(), restored))? {
             Ok(Completion::Begun) if store.other_writers() == OtherWriters::Some => {
                 std::thread::sleep(start.elapsed().min(MAX_PAUSE));
             }

@@ -52,7 +52,7 @@ pub struct Records {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The placement of each stored turn, ordered by sequence number.
-    pub standings: Vec<TurnPlacement>,
+    pub placements: Vec<TurnPlacement>,
     /// Turns to store, in the order of their numbers, which follow the stored ones.
     pub additions: Vec<MissingTurn>,
     /// Position of each entry of the record after the call, or else of the histories, in their order.
@@ -123,18 +123,18 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
     };
 
     // The turn that represents each utterance. Others that were created for the same entry are superseded.
-    let mut standing_for: Vec<Option<i64>> = vec![None; said.len()];
+    let mut turn_for: Vec<Option<i64>> = vec![None; said.len()];
     for (turn, pair) in heard.iter().zip(&pairs) {
         if let Some(at) = pair {
-            standing_for[*at] = Some(turn.sequence_number);
+            turn_for[*at] = Some(turn.sequence_number);
         }
     }
     let mut made: Vec<&TurnRow> = stored.iter().filter(|turn| turn.origin != Origin::Live).collect();
     made.sort_by_key(|turn| (turn.superseded, turn.sequence_number));
-    let made_for = assign_created(&made, &said, |at| standing_for[at].is_some());
+    let made_for = assign_created(&made, &said, |at| turn_for[at].is_some());
     for (turn, assignment) in made.iter().zip(&made_for) {
         if let Assignment::Of(at) = assignment {
-            standing_for[*at].get_or_insert(turn.sequence_number);
+            turn_for[*at].get_or_insert(turn.sequence_number);
         }
     }
 
@@ -149,8 +149,8 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
             TimelineEntry::Lone(at) => lone_places[at] = place,
             TimelineEntry::Said(at) => {
                 places[at] = place;
-                if standing_for[at].is_none() {
-                    standing_for[at] = Some(next);
+                if turn_for[at].is_none() {
+                    turn_for[at] = Some(next);
                     next += 1;
                     let source = if said[at].post_call.is_some() { Source::PostCall } else { Source::History };
                     plan.additions.push(MissingTurn { entry: said[at].entry.clone(), source, place });
@@ -159,30 +159,30 @@ pub fn plan(stored: &[TurnRow], known: &Records) -> Plan {
         }
     }
     for (n, turn) in heard.iter().enumerate() {
-        plan.standings.push(match (pairs[n], repeat_of[n]) {
+        plan.placements.push(match (pairs[n], repeat_of[n]) {
             (Some(at), _) => matched(turn, &said[at], places[at]),
-            (None, Some(at)) => superseded(turn, standing_for[at]),
+            (None, Some(at)) => superseded(turn, turn_for[at]),
             (None, None) => unmatched(turn, lone_places[n], complete),
         });
     }
     let texts = said.iter().map(|said| (said.entry.speaker, said.entry.message.as_str()));
     let said_texts: HashSet<_> = if made.is_empty() { HashSet::new() } else { texts.collect() };
     for (turn, assignment) in made.iter().zip(made_for) {
-        plan.standings.push(match assignment {
-            Assignment::Of(at) if standing_for[at] == Some(turn.sequence_number) => {
-                let standing = matched(turn, &said[at], places[at]);
-                if complete { with_words_of(standing, turn, said[at].entry) } else { standing }
+        plan.placements.push(match assignment {
+            Assignment::Of(at) if turn_for[at] == Some(turn.sequence_number) => {
+                let placement = matched(turn, &said[at], places[at]);
+                if complete { with_words_of(placement, turn, said[at].entry) } else { placement }
             }
             Assignment::Of(at) | Assignment::Gone(Some(at)) => {
-                let standing = superseded(turn, standing_for[at]);
+                let placement = superseded(turn, turn_for[at]);
                 // Words that the transcript has anywhere may stay, so that a second plan changes nothing.
                 let is_unsaid = complete && !said_texts.contains(&(turn.speaker, turn.text.as_str()));
-                if is_unsaid { with_words_of(standing, turn, said[at].entry) } else { standing }
+                if is_unsaid { with_words_of(placement, turn, said[at].entry) } else { placement }
             }
             Assignment::Gone(None) => superseded(turn, None),
         });
     }
-    plan.standings.sort_by_key(|standing| standing.sequence_number);
+    plan.placements.sort_by_key(|placement| placement.sequence_number);
     plan.entry_places = places;
     plan
 }
@@ -261,16 +261,16 @@ fn matched(turn: &TurnRow, said: &Utterance<'_>, place: i64) -> TurnPlacement {
 
 /// Gives a created turn the speaker and the words of an entry of the signed transcript, except that a truncated entry
 /// leaves the whole words.
-fn with_words_of(mut standing: TurnPlacement, turn: &TurnRow, entry: &Entry) -> TurnPlacement {
-    standing.final_text = None;
+fn with_words_of(mut placement: TurnPlacement, turn: &TurnRow, entry: &Entry) -> TurnPlacement {
+    placement.final_text = None;
     let has_whole_words = entry.cut_off && begins_with(&turn.text, entry.message.as_str());
     if turn.speaker != entry.speaker || (turn.text != entry.message.as_str() && !has_whole_words) {
-        standing.rewritten = Some((entry.speaker, entry.message.clone()));
-        if standing.place.is_none() {
-            standing.kind = TurnKind::of_words(entry.message.as_str());
+        placement.rewritten = Some((entry.speaker, entry.message.clone()));
+        if placement.place.is_none() {
+            placement.kind = TurnKind::of_words(entry.message.as_str());
         }
     }
-    standing
+    placement
 }
 
 /// Returns whether the entry's words differ from the turn's words.
@@ -367,10 +367,10 @@ mod tests {
     /// The transcript of a plan: a turn's number or `+` for a new one, and its words.
     fn transcript(stored: &[TurnRow], plan: &Plan) -> Vec<String> {
         let mut items: Vec<(i64, String)> = Vec::new();
-        for standing in &plan.standings {
-            let turn = stored.iter().find(|turn| turn.sequence_number == standing.sequence_number).unwrap();
-            let words = standing.final_text.as_ref().map_or(turn.text.as_str(), Message::as_str);
-            items.extend(standing.place.map(|place| (place, format!("{} {words}", standing.sequence_number))));
+        for placement in &plan.placements {
+            let turn = stored.iter().find(|turn| turn.sequence_number == placement.sequence_number).unwrap();
+            let words = placement.final_text.as_ref().map_or(turn.text.as_str(), Message::as_str);
+            items.extend(placement.place.map(|place| (place, format!("{} {words}", placement.sequence_number))));
         }
         items.extend(plan.additions.iter().map(|new| (new.place, format!("+ {}", new.entry.message.as_str()))));
         items.sort();

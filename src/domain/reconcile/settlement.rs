@@ -66,7 +66,7 @@ pub struct Reconciliation {
     /// Turns to create. They get the next numbers.
     pub additions: Vec<CreatedTurn>,
     /// Turns whose placement changed. Numbers above the base's turn count refer to created turns.
-    pub standings: Vec<TurnPlacement>,
+    pub placements: Vec<TurnPlacement>,
     /// Facts of the whole call, only in the last slice.
     pub whole: Option<Box<WholeCall>>,
 }
@@ -108,9 +108,9 @@ pub struct WholeCall {
     /// Calls of tools, in order.
     pub tools: Vec<PlacedToolCall>,
     /// True if the placement of any turn changed.
-    pub restood: bool,
+    pub placements_changed: bool,
     /// True if the time of any turn changed.
-    pub retimed: bool,
+    pub times_changed: bool,
 }
 
 /// Facts of a call from signed records.
@@ -134,7 +134,7 @@ pub struct Settlement {
     conversation_id: ConversationId,
     base: Base,
     additions: VecDeque<CreatedTurn>,
-    standings: VecDeque<TurnPlacement>,
+    placements: VecDeque<TurnPlacement>,
     /// Facts for the last slice.
     whole: Option<Box<WholeCall>>,
     /// Number of turns when the plan was made.
@@ -156,12 +156,13 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
     let plan = if recorded { plan(&stored, &known) } else { Plan::default() };
     let driver_spoke = driver_spoke(&stored, &plan, &known);
     let tools = placed(&combined, known.post_call.as_deref(), &plan.entry_places);
-    let last_said = plan.standings.iter().map(|standing| standing.timestamp).max().unwrap_or(now);
+    let last_said = plan.placements.iter().map(|placement| placement.timestamp).max().unwrap_or(now);
     let additions = timed(plan.additions, last_said);
-    let changed = |(standing, before): (TurnPlacement, &TurnPlacement)| (standing != *before).then_some(standing);
-    let retimed = plan.standings.iter().zip(&before).any(|(standing, before)| standing.timestamp != before.timestamp);
-    let mut standings: Vec<TurnPlacement> = plan.standings.into_iter().zip(&before).filter_map(changed).collect();
-    standings.sort_by_key(|standing| (standing.place.is_some(), standing.place));
+    let changed = |(placement, before): (TurnPlacement, &TurnPlacement)| (placement != *before).then_some(placement);
+    let times_changed =
+        plan.placements.iter().zip(&before).any(|(placement, before)| placement.timestamp != before.timestamp);
+    let mut placements: Vec<TurnPlacement> = plan.placements.into_iter().zip(&before).filter_map(changed).collect();
+    placements.sort_by_key(|placement| (placement.place.is_some(), placement.place));
     let claims = if signed { combined.facts.claims.clone() } else { material.tool_claims };
     let taken = known.post_call.as_ref().map_or(0, Vec::len);
     let record_complete =
@@ -187,14 +188,14 @@ pub fn settle(material: Material, now: Timestamp) -> Settlement {
         details,
         record_complete,
         tools,
-        restood: !standings.is_empty(),
-        retimed,
+        placements_changed: !placements.is_empty(),
+        times_changed,
     };
     Settlement {
         conversation_id,
         base,
         additions,
-        standings: standings.into(),
+        placements: placements.into(),
         whole: Some(Box::new(whole)),
         planned_at: base.turn_count,
         numbers: Vec::new(),
@@ -215,11 +216,11 @@ fn timed(additions: Vec<super::plan::MissingTurn>, mut last: Timestamp) -> VecDe
 fn driver_spoke(stored: &[TurnRow], plan: &Plan, known: &Records) -> bool {
     let said = |entry: &Entry| entry.speaker == Speaker::Driver && entry.kind.is_human();
     let heard = |turn: &TurnRow| {
-        let at = plan.standings.binary_search_by_key(&turn.sequence_number, |standing| standing.sequence_number);
+        let at = plan.placements.binary_search_by_key(&turn.sequence_number, |placement| placement.sequence_number);
         // Without any record there is no plan.
         at.map_or_else(
             |_| TurnKind::of_words(&turn.text).is_human(),
-            |at| plan.standings[at].place.is_some() && plan.standings[at].kind.is_human(),
+            |at| plan.placements[at].place.is_some() && plan.placements[at].kind.is_human(),
         )
     };
     known.post_call.as_ref().unwrap_or(&known.history).iter().any(said)
@@ -311,21 +312,21 @@ impl Settlement {
         while let Some(added) = self.additions.pop_front_if(|added| has_room(length(added))) {
             additions.push(added);
         }
-        let mut standings = Vec::new();
+        let mut placements = Vec::new();
         if self.additions.is_empty() {
             let length = TurnPlacement::len_bytes;
-            while let Some(standing) = self.standings.pop_front_if(|standing| has_room(length(standing))) {
-                let superseded_by = standing.superseded_by.map(|number| self.number(number));
-                standings.push(TurnPlacement { superseded_by, ..standing });
+            while let Some(placement) = self.placements.pop_front_if(|placement| has_room(length(placement))) {
+                let superseded_by = placement.superseded_by.map(|number| self.number(number));
+                placements.push(TurnPlacement { superseded_by, ..placement });
             }
         }
-        let last = self.additions.is_empty() && self.standings.is_empty();
+        let last = self.additions.is_empty() && self.placements.is_empty();
         let whole = if last { self.whole.take() } else { None };
         Some(Reconciliation {
             conversation_id: self.conversation_id.clone(),
             base: self.base,
             additions,
-            standings,
+            placements,
             whole,
         })
     }
@@ -352,7 +353,7 @@ impl Reconciliation {
     /// Returns the length of the slice's words and tool calls, in bytes.
     pub fn len_bytes(&self) -> usize {
         let added = self.additions.iter().map(|added| added.entry.message.as_str().len());
-        let corrected = self.standings.iter().map(TurnPlacement::len_bytes);
+        let corrected = self.placements.iter().map(TurnPlacement::len_bytes);
         let tools =
             self.whole.iter().flat_map(|whole| &whole.tools).flat_map(|tool| [&tool.call.arguments, &tool.call.result]);
         let tools = tools.flatten().map(String::len);
@@ -361,7 +362,7 @@ impl Reconciliation {
 
     /// Returns whether the slice replaces stored words, so that the old ones must leave the disk.
     pub fn replaces_words(&self) -> bool {
-        self.standings.iter().any(|standing| standing.rewritten.is_some())
+        self.placements.iter().any(|placement| placement.rewritten.is_some())
     }
 }
 

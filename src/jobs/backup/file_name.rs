@@ -2,7 +2,7 @@
 //! other files in their folder, and contains their time.
 
 use crate::domain::Timestamp;
-use crate::sys::atomic_file::Aside;
+use crate::sys::atomic_file::PartialFile;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub(super) fn remove_leftovers(folder: &Path, database: &Path) -> io::Result<()>
         let name = entry?.file_name();
         let name = name.to_str().and_then(|name| name.strip_suffix(".partial"));
         if let Some(name) = name.filter(|name| parse_time(name, database).is_some()) {
-            Aside::remove_leftover(&folder.join(name));
+            PartialFile::remove_leftover(&folder.join(name));
         }
     }
     Ok(())

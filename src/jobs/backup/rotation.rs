@@ -9,7 +9,7 @@
 use crate::domain::Timestamp;
 use crate::jobs::interval_thread::IntervalThread;
 use crate::store::{BackupReport, BackupSource, CopyCheck, ProgressFn};
-use crate::sys::atomic_file::{Aside, AsideError};
+use crate::sys::atomic_file::{PartialFile, PartialFileError};
 use crate::sys::files;
 use crate::sys::paths::{parent_dir, with_suffix};
 use crate::telemetry::metrics::METRICS;
@@ -52,7 +52,7 @@ pub enum ScheduleError {
     Folder(PathBuf, #[source] io::Error),
     /// No backup can be created in the folder.
     #[error(transparent)]
-    File(AsideError),
+    File(PartialFileError),
     /// The database has the name of the snapshot.
     #[error("the database must not be named {LATEST}, the name of the snapshot")]
     Named,
@@ -67,8 +67,8 @@ impl BackupSchedule {
     pub fn prepare(&self, database: &Path) -> Result<(), ScheduleError> {
         if let Some(RotatingBackups { folder, .. }) = &self.backups {
             files::create_folder(folder).map_err(|error| ScheduleError::Folder(folder.clone(), error))?;
-            match Aside::over(&folder.join(name(database, Timestamp::now()))) {
-                Err(AsideError::Io(_, error)) if error.kind() == io::ErrorKind::StorageFull => {}
+            match PartialFile::over(&folder.join(name(database, Timestamp::now()))) {
+                Err(PartialFileError::Io(_, error)) if error.kind() == io::ErrorKind::StorageFull => {}
                 tried => drop(tried.map_err(ScheduleError::File)?),
             }
         }
@@ -245,9 +245,9 @@ impl BackupWorker {
 
     fn back_up(&self, backups: &RotatingBackups, now: Timestamp) -> io::Result<(PathBuf, BackupReport)> {
         let target = backups.folder.join(super::file_name::file_name(&self.database, now));
-        let aside = Aside::new(&target).map_err(io::Error::other)?;
-        let report = self.copy(&aside)?;
-        aside.publish().map_err(io::Error::other)?;
+        let partial = PartialFile::new(&target).map_err(io::Error::other)?;
+        let report = self.copy(&partial)?;
+        partial.publish().map_err(io::Error::other)?;
         let mut whole = 0;
         for (_, file) in super::file_name::list(&backups.folder, &self.database)?.into_iter().rev() {
             if whole >= backups.keep {
@@ -261,8 +261,8 @@ impl BackupWorker {
 
     fn publish_latest(&self) -> io::Result<(PathBuf, BackupReport)> {
         let target = latest(&self.database);
-        let aside = Aside::over(&target).map_err(io::Error::other)?;
-        let report = self.copy(&aside)?;
+        let partial = PartialFile::over(&target).map_err(io::Error::other)?;
+        let report = self.copy(&partial)?;
         // SQLite would apply a WAL or journal of this name to the new file.
         for ending in ["-wal", "-journal"] {
             let log = with_suffix(&target, ending);
@@ -271,20 +271,20 @@ impl BackupWorker {
                 return Err(io::Error::other(format!("another process writes to {LATEST}: found {log}")));
             }
         }
-        aside.replace().map_err(io::Error::other)?;
+        partial.replace().map_err(io::Error::other)?;
         Ok((target, report))
     }
 
-    fn copy(&self, aside: &Aside) -> io::Result<BackupReport> {
-        self.copier.copy(aside, self.watch()).map_err(io::Error::other)
+    fn copy(&self, partial: &PartialFile) -> io::Result<BackupReport> {
+        self.copier.copy(partial, self.watch()).map_err(io::Error::other)
     }
 }
 
 /// Deletes unfinished backups of a killed service, in the database's folder and in the configured folders, even if
 /// backups are disabled now.
 pub fn remove_leftovers(database: &Path, plan: &BackupSchedule) {
-    Aside::remove_leftover(database);
-    Aside::remove_leftover(&latest(database));
+    PartialFile::remove_leftover(database);
+    PartialFile::remove_leftover(&latest(database));
     for folder in [Some(parent_dir(database)), plan.folder.as_deref()].into_iter().flatten() {
         if let Err(error) = super::file_name::remove_leftovers(folder, database)
             && error.kind() != io::ErrorKind::NotFound

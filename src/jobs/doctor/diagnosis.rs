@@ -10,13 +10,13 @@ pub const POST_CALL_PATH: &str = "/webhooks/elevenlabs/post-call";
 /// Path of the initiation webhook.
 const INITIATION_PATH: &str = "/webhooks/elevenlabs/initiation";
 
-/// Maximum age of a failed delivery that is mentioned, in seconds: a week.
+/// Maximum age of a failed delivery that is reported, in seconds: a week.
 const OLD_FAILURE_SECONDS: i64 = 7 * 24 * 3600;
 
-/// Minimum difference of the clocks that is mentioned, in seconds.
+/// Minimum difference of the clocks that is reported, in seconds.
 const CLOCK_WARNING_SECONDS: i64 = 30;
 
-/// Minimum difference of the clocks that makes signatures be refused by default, in seconds.
+/// Minimum difference of the clocks at which signatures are refused by default, in seconds.
 const CLOCK_PROBLEM_SECONDS: i64 = 30 * 60;
 
 /// The state that the settings should have.
@@ -26,12 +26,12 @@ pub struct Wanted<'a> {
     pub public_url: Option<&'a str>,
     /// True if recordings are stored.
     pub audio: bool,
-    /// The present, in seconds since 1970.
+    /// Current time, in seconds since 1970.
     pub now: i64,
 }
 
 impl Wanted<'_> {
-    /// Returns whether a webhook has the address of this service, as far as that is known.
+    /// Returns whether an address is that of this service. If the public URL is unknown, the path decides.
     pub fn is_address(&self, url: &str) -> bool {
         let url = url.trim().trim_end_matches('/');
         match self.public_url {
@@ -41,12 +41,13 @@ impl Wanted<'_> {
     }
 }
 
-/// Returns the findings about a workspace, those of the workspace before those of its agents. Without anything wrong,
-/// there is one finding that says so.
+/// Returns the findings about a workspace: its own settings, then those of its agents. Settings without a fault have a
+/// finding that says so.
 pub fn diagnose(workspace: &Workspace, wanted: Wanted<'_>) -> Vec<Finding> {
-    let mut findings = scope(workspace, &workspace.post_call, wanted);
+    let mut findings = post_call_findings(workspace, &workspace.post_call, wanted);
     for agent in &workspace.agents {
-        findings.extend(scope(workspace, &agent.post_call, wanted).into_iter().map(|finding| Finding {
+        let agent_findings = post_call_findings(workspace, &agent.post_call, wanted);
+        findings.extend(agent_findings.into_iter().map(|finding| Finding {
             text: format!("agent {:?}: {}", agent.name, finding.text),
             agent_id: Some(agent.agent_id.clone()),
             ..finding
@@ -57,13 +58,13 @@ pub fn diagnose(workspace: &Workspace, wanted: Wanted<'_>) -> Vec<Finding> {
         findings.push(Finding::warning("agents", "there are more agents than were checked", remedy));
     }
     if let Some(url) = &workspace.initiation_url {
-        findings.extend(initiation(url, wanted));
+        findings.extend(initiation_finding(url, wanted));
     }
     findings
 }
 
 /// Returns the findings about the post-call settings of the workspace or of an agent.
-fn scope(workspace: &Workspace, settings: &PostCallSettings, wanted: Wanted<'_>) -> Vec<Finding> {
+fn post_call_findings(workspace: &Workspace, settings: &PostCallSettings, wanted: Wanted<'_>) -> Vec<Finding> {
     let Some(id) = &settings.webhook_id else {
         return vec![Finding::problem(
             "webhook_missing",
@@ -78,8 +79,8 @@ fn scope(workspace: &Workspace, settings: &PostCallSettings, wanted: Wanted<'_>)
             "choose another post-call webhook; --fix does",
         )];
     };
-    let mut findings = of_webhook(webhook, wanted);
-    findings.extend(of_settings(settings, wanted));
+    let mut findings = webhook_findings(webhook, wanted);
+    findings.extend(settings_findings(settings, wanted));
     if findings.iter().all(|finding| finding.severity == Severity::Ok) {
         let address = format!("{}{POST_CALL_PATH}", shown_url(base_of(&webhook.url)));
         findings.insert(0, Finding::ok("webhook", format!("post-call events go to {address}")));
@@ -94,7 +95,8 @@ pub(super) fn base_of(url: &str) -> &str {
     base.filter(|(_, path)| path.eq_ignore_ascii_case(POST_CALL_PATH)).map_or(url, |(base, _)| base)
 }
 
-fn of_webhook(webhook: &WorkspaceWebhook, wanted: Wanted<'_>) -> Vec<Finding> {
+/// Returns the findings about a post-call webhook: its address, state, failures and retries.
+fn webhook_findings(webhook: &WorkspaceWebhook, wanted: Wanted<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = &webhook.name;
     if !wanted.is_address(&webhook.url) {
@@ -158,7 +160,8 @@ fn failure_remedy(status: Option<i64>) -> &'static str {
     }
 }
 
-fn of_settings(settings: &PostCallSettings, wanted: Wanted<'_>) -> Vec<Finding> {
+/// Returns the findings about the content of post-call events.
+fn settings_findings(settings: &PostCallSettings, wanted: Wanted<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(events) = &settings.events {
         let has = |name: &str| events.iter().any(|event| event == name);
@@ -198,8 +201,8 @@ fn of_settings(settings: &PostCallSettings, wanted: Wanted<'_>) -> Vec<Finding> 
     findings
 }
 
-/// Returns the finding about the initiation webhook, if it is that of this service.
-fn initiation(url: &str, wanted: Wanted<'_>) -> Option<Finding> {
+/// Returns a finding if the initiation webhook has a wrong path at this service.
+fn initiation_finding(url: &str, wanted: Wanted<'_>) -> Option<Finding> {
     let public = wanted.public_url?;
     let url = url.trim_end_matches('/');
     let is_here = url.get(..public.len()).is_some_and(|start| start.eq_ignore_ascii_case(public));

@@ -16,16 +16,16 @@ use std::time::Duration;
 /// Interval of the checks.
 const INTERVAL: Duration = Duration::from_hours(1);
 
-/// Time after the end of a call within which its record is not missed, in microseconds.
+/// Minimum time since the end of a call after which its record is missing, in microseconds.
 const RECORD_DELAY_MICROS: i64 = 3600 * 1_000_000;
 
-/// Age of the calls whose records may be missed, in microseconds.
+/// Maximum age of a call whose missing record is reported, in microseconds.
 const WATCHED_MICROS: i64 = 24 * RECORD_DELAY_MICROS;
 
-/// Maximum number of calls that are looked at.
+/// Maximum number of calls that one check reads.
 const MAX_CALLS: usize = 200;
 
-/// Minimum number of calls without a record that is a problem.
+/// Minimum number of calls without a record that is reported as a problem.
 const PROBLEM_CALLS: usize = 3;
 
 /// Starts to check, immediately and then each hour.
@@ -50,8 +50,8 @@ pub fn start(client: Client, store: &Arc<dyn Store>, audio: bool) -> io::Result<
     })
 }
 
-/// Returns whether a finding is wrong and was not found by the check before. Its text may differ, because it has
-/// numbers and ages.
+/// Returns whether a finding reports a fault that the previous check did not find. Texts are not compared, because they
+/// contain numbers and ages.
 fn is_news(finding: &Finding, known: &[Finding]) -> bool {
     let key = |finding: &Finding| (finding.check, finding.severity, finding.remedy.clone(), finding.agent_id.clone());
     finding.severity != Severity::Ok && !known.iter().any(|known| key(known) == key(finding))
@@ -97,7 +97,7 @@ pub fn unreachable(error: &ClientError) -> Finding {
     Finding::problem("api", error.to_string(), remedy)
 }
 
-/// Returns a finding if calls of the last day ended an hour ago or earlier and no record of them has come.
+/// Returns a finding if calls of the last day that ended at least an hour ago have no record.
 fn missing_records(store: &dyn Store, now: i64) -> store::Result<Option<Finding>> {
     let filter = CallFilter {
         reconciled: Some(false),
@@ -109,17 +109,17 @@ fn missing_records(store: &dyn Store, now: i64) -> store::Result<Option<Finding>
     };
     let order = SortOrder::Descending;
     let page = store.calls(&CallPageRequest { filter, order, after: None, limit: MAX_CALLS, with_total: false })?;
-    let is_missed = |call: &crate::domain::Call| {
+    let lacks_record = |call: &crate::domain::Call| {
         let changed = call.updated_at.unix_micros().max(call.call_end_time.map_or(0, Timestamp::unix_micros));
         call.report.channel.is_none_or(|channel| channel == Channel::Phone) && now - changed > RECORD_DELAY_MICROS
     };
-    let missed = page.rows.iter().filter(|call| is_missed(call)).count();
-    if missed == 0 {
+    let missing = page.rows.iter().filter(|call| lacks_record(call)).count();
+    if missing == 0 {
         return Ok(None);
     }
-    let text = format!("no record has come for {missed} calls of the last day that ended");
+    let text = format!("{missing} calls of the last day ended without a record");
     let remedy = "fetch them with backfill or --backfill-every, and see the other findings for the cause";
-    Ok(Some(if missed < PROBLEM_CALLS {
+    Ok(Some(if missing < PROBLEM_CALLS {
         Finding::warning("records_missing", text, remedy)
     } else {
         Finding::problem("records_missing", text, remedy)

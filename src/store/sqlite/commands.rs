@@ -68,7 +68,7 @@ impl Commands for SqliteStore {
                 Write::RetryDeliveries(endpoint, ids) => outgoing::retry(&transaction, endpoint, ids)?,
                 Write::NoteAlerts(matches, until) => alerts::note(&transaction, now, matches, *until)?,
                 Write::Restore(archived) => archive::restore(&transaction, archived)?,
-                Write::GoOnRestoring(call, restored) => archive::restore_next_slice(&transaction, call, *restored)?,
+                Write::ContinueRestore(call, restored) => archive::restore_next_slice(&transaction, call, *restored)?,
                 Write::Probe => probe::check_writable(&transaction)?,
             });
         }
@@ -84,7 +84,7 @@ impl Commands for SqliteStore {
         Ok(outcomes)
     }
 
-    fn go_on_erasing(&self, now: Timestamp, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
+    fn continue_erasing(&self, now: Timestamp, which: Unfinished<'_>) -> Result<Option<ErasedSlice>> {
         let mut writing = self.writer()?;
         let WriterState { connection, live, .. } = &mut *writing;
         self.place.check_if_lost()?;

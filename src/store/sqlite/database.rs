@@ -103,7 +103,7 @@ impl Drop for SqliteStore {
         let checked = self.check_place();
         let writing = self.writer.get_mut();
         if let (Some(writing), Err(_)) = (writing, checked) {
-            if self.lock.is_some() && self.place.only_log_is_gone() {
+            if self.lock.is_some() && self.place.only_wal_is_gone() {
                 checkpoint::rescue(&writing.connection);
             }
             checkpoint::keep_wal(&writing.connection);

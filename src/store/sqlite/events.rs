@@ -16,7 +16,7 @@ use super::records::{ToolClaims, claims_by_tools, history};
 use super::statement::Statements as _;
 use super::{erase, initiations, quarantine, reread_list};
 use crate::domain::{Channel, HistoryReport, NewEvent, RecordKind, StoredEvent, Timestamp};
-use crate::store::{EventSelection, Kept, Outcome, Rejection, Result, UnreadEvents, Written};
+use crate::store::{EventSelection, Outcome, Receipt, Rejection, Result, UnreadEvents, Written};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Transaction, params};
 
@@ -33,8 +33,8 @@ pub(super) fn store_event(
         .fetch_optional("SELECT id FROM webhook_events WHERE digest = ?1", [event.digest], |row| row.get(0))
         .context(CONTEXT)?;
     if let Some(id) = known {
-        let kept = Kept { event_id: Some(id), replayed: true, due: false };
-        return Ok(Ok(Written::Kept(kept)));
+        let receipt = Receipt { event_id: Some(id), replayed: true, due: false };
+        return Ok(Ok(Written::Receipt(receipt)));
     }
     if let Some(id) = &event.conversation_id {
         if erase::is_erased(transaction, id)? {
@@ -74,7 +74,7 @@ pub(super) fn store_event(
     if let Some(id) = event.conversation_id.as_ref().filter(|_| is_audio) {
         ChangeLog::record_call(transaction, id)?;
     }
-    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
+    Ok(Ok(Written::Receipt(Receipt { event_id: Some(id), replayed: false, due })))
 }
 
 /// Replaces the parsed form of a stored event.
@@ -102,7 +102,7 @@ pub(super) fn replace_parsed(
     update_parsed(transaction, id, event)?;
     let reason = if had_record { DueReason::RereadFacts } else { DueReason::Record };
     let due = mark_due(transaction, turns, now, event, reason)?;
-    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
+    Ok(Ok(Written::Receipt(Receipt { event_id: Some(id), replayed: false, due })))
 }
 
 /// Writes the parsed form of a stored event.
@@ -187,7 +187,7 @@ pub(super) fn store_history(
     }
     turns.mark_due(transaction, id, call, DueReason::Turns)?;
     let due = true;
-    Ok(Ok(Written::Kept(Kept { event_id: None, replayed: false, due })))
+    Ok(Ok(Written::Receipt(Receipt { event_id: None, replayed: false, due })))
 }
 
 pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<StoredEvent>> {

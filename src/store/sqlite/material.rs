@@ -59,7 +59,7 @@ fn turn(row: &Row<'_>) -> rusqlite::Result<(TurnRow, TurnPlacement)> {
         origin: TurnRow::origin_of(row.get(3)?, row.get(2)?),
         superseded: superseded_by.is_some(),
     };
-    let standing = TurnPlacement {
+    let placement = TurnPlacement {
         sequence_number,
         place: row.get(6)?,
         superseded_by,
@@ -72,5 +72,5 @@ fn turn(row: &Row<'_>) -> rusqlite::Result<(TurnRow, TurnPlacement)> {
         metrics: row.get(13)?,
         rewritten: None,
     };
-    Ok((stored, standing))
+    Ok((stored, placement))
 }

@@ -9,7 +9,7 @@ use super::error::Context as _;
 use super::statement::Statements as _;
 use super::{erase, events, reread_list};
 use crate::domain::{ConversationId, EventOutcome, Facts, NewEvent, RecordKind, Timestamp};
-use crate::store::{Kept, Outcome, Rejection, Result, Written};
+use crate::store::{Outcome, Receipt, Rejection, Result, Written};
 use rusqlite::{Transaction, params};
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ pub(super) fn store_reread(
     id: i64,
     event: &NewEvent,
 ) -> Result<Outcome> {
-    let unchanged = Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: true, due: false })));
+    let unchanged = Ok(Ok(Written::Receipt(Receipt { event_id: Some(id), replayed: true, due: false })));
     let stored = transaction
         .fetch_optional(
             "SELECT outcome, conversation_id, record, \
@@ -81,7 +81,7 @@ pub(super) fn store_reread(
         (None, _) => DueReason::Record,
     };
     let due = events::mark_due(transaction, turns, now, event, reason)?;
-    Ok(Ok(Written::Kept(Kept { event_id: Some(id), replayed: false, due })))
+    Ok(Ok(Written::Receipt(Receipt { event_id: Some(id), replayed: false, due })))
 }
 
 /// Returns whether two stored records agree in the facts that users may change. If so, writing the facts again would

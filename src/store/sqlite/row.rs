@@ -160,7 +160,7 @@ impl<'a> Columns<'a> {
 
 /// Columns of `calls c` that [`call`] reads.
 ///
-/// SQLite looks once a statement whether there are alerts at all. So a list costs no more where none are configured.
+/// SQLite checks once per statement whether there are alerts at all, so a list costs no more if none are configured.
 pub(super) const CALL: &str = "c.id, c.conversation_id, c.driver_id, c.call_start_time, c.call_end_time, c.status, \
     c.turn_count, c.first_turn_time, c.last_turn_time, c.driver_source, c.driver_conflict, c.duration_seconds, \
     c.agent_id, c.user_id, c.direction, c.termination_reason, c.outcome, c.title, c.summary, c.main_language, c.cost, \
@@ -193,7 +193,7 @@ macro_rules! join_last_message {
 }
 pub(super) use join_last_message;
 
-/// The last message of the call with the id `?1`.
+/// Source, filter and order that select the last message of the call with the id `?1`.
 pub(super) const LAST_MESSAGE: &str = "call_transcriptions WHERE conversation_id = ?1 AND superseded_by IS NULL \
     AND kind IN ('speech', 'text') \
     ORDER BY ifnull(place, 9223372036854775807) DESC, timestamp DESC, sequence_number DESC LIMIT 1";
@@ -312,8 +312,8 @@ pub(super) const TURN: &str = turn_columns!(
         AND m.answered_by IN ('voicemail', 'fax'))"
 );
 
-/// Like [`TURN`], for the turns of one call: the parameter says whether a machine answered it, which is not looked up
-/// for each turn.
+/// Columns that [`turn`] reads, for the turns of one call. The parameter `:by_machine` says whether a machine answered
+/// it, which is not looked up for each turn.
 pub(super) const TURN_OF_CALL: &str = turn_columns!(":by_machine");
 
 /// Position of a turn that has none yet. It sorts last, so a call that is reconciled in slices is in order meanwhile.
@@ -408,9 +408,9 @@ pub(super) fn expect_stored(rows: usize) -> crate::store::Result<()> {
     Err(Error::new(ErrorKind::Other, "storing a turn", what))
 }
 
-/// Maximum row id that is restored. Later ids must be integers that every JSON reader keeps exactly, for longer than
-/// any service runs.
+/// Maximum row id that is restored. As many ids remain for new rows up to 2^53, the largest integer that every JSON
+/// reader keeps exactly.
 pub(super) const MAX_ROW_ID: i64 = 1 << 52;
 
-/// Maximum row id after which new rows still get theirs. As many ids follow [`MAX_ROW_ID`] as precede it.
+/// Maximum last row id of a table with enough ids for new rows: 2^40 remain up to 2^53.
 pub(super) const MAX_LAST_ROW_ID: i64 = (1 << 53) - (1 << 40);

@@ -57,7 +57,7 @@ fn kind(write: &Write) -> usize {
         Write::SetEndpoints(_) => 23,
         Write::SettleDeliveries(_) => 24,
         Write::RetryDeliveries(..) => 25,
-        Write::GoOnRestoring(..) => unreachable!("it goes on with a call that another write has begun"),
+        Write::ContinueRestore(..) => unreachable!("it goes on with a call that another write has begun"),
     }
 }
 

@@ -106,8 +106,8 @@ fn planned(heard: &[TurnRow], said: Vec<Entry>) -> Plan {
 
 /// Each turn stands at its own place.
 fn assert_in_place(plan: &Plan, case: &str) {
-    for standing in &plan.standings {
-        assert_eq!(standing.place, Some(standing.sequence_number), "{case}");
+    for placement in &plan.placements {
+        assert_eq!(placement.place, Some(placement.sequence_number), "{case}");
     }
     assert_eq!((plan.additions.len(), plan.uncompared), (0, 0), "{case}");
 }
@@ -181,19 +181,19 @@ fn turns_that_were_lost_repeated_invented_or_came_in_another_order_do_not_mislea
         let plan = planned(&stored, said.clone());
         let place_of = |number: i64| said.iter().position(|entry| i64::from(entry.index) + 1 == number);
         let words_at = |place: i64| {
-            let standing = plan.standings.iter().find(|standing| standing.place == Some(place))?;
-            standing.final_text.as_ref().map(|text| text.as_str().to_owned())
+            let placement = plan.placements.iter().find(|placement| placement.place == Some(place))?;
+            placement.final_text.as_ref().map(|text| text.as_str().to_owned())
         };
         for (turn, wanted) in stored.iter().zip(&wanted) {
-            let standing = plan.standings.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
+            let placement = plan.placements.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
             let entry = wanted.and_then(place_of).map(|at| &said[at]);
-            match (entry, standing.in_record) {
+            match (entry, placement.in_record) {
                 // The entry is the turn's own, or belongs to one of two turns whose other one has it.
                 (Some(entry), Some(true)) => {
-                    assert_eq!(words_at(standing.place.unwrap()).as_deref(), Some(entry.message.as_str()));
+                    assert_eq!(words_at(placement.place.unwrap()).as_deref(), Some(entry.message.as_str()));
                 }
                 (Some(entry), _) => {
-                    let other = plan.standings.iter().any(|other| {
+                    let other = plan.placements.iter().any(|other| {
                         other.sequence_number != turn.sequence_number
                             && other.final_text.as_ref().map(Message::as_str) == Some(entry.message.as_str())
                     });

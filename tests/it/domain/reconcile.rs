@@ -66,9 +66,9 @@ fn letters_case_white_space_and_punctuation_do_not_count() {
     let plan =
         plan(&[heard(1, Driver, "yeah im parked", 9)], &after_the_call(vec![entry(0, Driver, "Yeah, I'm parked!", 8)]));
     assert_eq!(numbers(&plan), [0, 1, 0, 1, 0]);
-    assert_eq!(plan.standings[0].final_text.as_ref().map(Message::as_str), Some("Yeah, I'm parked!"));
-    assert_eq!((plan.standings[0].place, plan.standings[0].superseded_by), (Some(1), None));
-    assert_eq!(plan.standings[0].timestamp, at(9), "when it was heard stays");
+    assert_eq!(plan.placements[0].final_text.as_ref().map(Message::as_str), Some("Yeah, I'm parked!"));
+    assert_eq!((plan.placements[0].place, plan.placements[0].superseded_by), (Some(1), None));
+    assert_eq!(plan.placements[0].timestamp, at(9), "when it was heard stays");
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn the_whole_of_what_was_interrupted_is_the_same_turn() {
     cut.interrupted = Some(true);
     let plan = plan(&[heard(1, Agent, whole, 11)], &after_the_call(vec![cut]));
     assert_eq!(numbers(&plan), [0, 1, 0, 1, 0]);
-    assert_eq!(plan.standings[0].final_text.as_ref().map(Message::as_str), Some("Could you..."));
-    assert_eq!(plan.standings[0].interrupted, Some(true));
+    assert_eq!(plan.placements[0].final_text.as_ref().map(Message::as_str), Some("Could you..."));
+    assert_eq!(plan.placements[0].interrupted, Some(true));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn what_is_missing_gets_the_next_numbers_and_its_place_in_the_true_order() {
     assert_eq!(numbers(&plan), [0, 2, 2, 0, 0]);
     let added: Vec<_> = plan.additions.iter().map(|a| (a.entry.index, a.source, a.place)).collect();
     assert_eq!(added, [(0, Source::PostCall, 1), (3, Source::PostCall, 3)]);
-    let places: Vec<_> = plan.standings.iter().map(|s| (s.sequence_number, s.place)).collect();
+    let places: Vec<_> = plan.placements.iter().map(|s| (s.sequence_number, s.place)).collect();
     assert_eq!(places, [(1, Some(2)), (2, Some(4))]);
 }
 
@@ -135,7 +135,7 @@ fn one_word_that_is_said_often_is_paired_with_the_nearest_in_order() {
     let plan = plan(&stored, &after_the_call(said.to_vec()));
     assert_eq!(numbers(&plan), [0, 2, 1, 2, 0]);
     assert_eq!(plan.additions[0].entry.time, Some(at(20)), "the one in the middle was not heard");
-    assert_eq!(plan.standings.iter().map(|s| s.place).collect::<Vec<_>>(), [Some(3), Some(1)]);
+    assert_eq!(plan.placements.iter().map(|s| s.place).collect::<Vec<_>>(), [Some(3), Some(1)]);
 }
 
 #[test]
@@ -145,10 +145,10 @@ fn a_repeat_steps_back_only_where_the_record_is_complete() {
     let said = vec![entry(0, Agent, words, 2)];
     let complete = plan(&stored, &after_the_call(said.clone()));
     assert_eq!(numbers(&complete), [0, 1, 0, 0, 1]);
-    assert_eq!(complete.standings[1].superseded_by, Some(1));
+    assert_eq!(complete.placements[1].superseded_by, Some(1));
     let history = plan(&stored, &Records { history: said, post_call: None });
-    assert_eq!((history.counts.repeated, history.standings[1].superseded_by), (0, None));
-    assert_eq!(history.standings[1].place, Some(2));
+    assert_eq!((history.counts.repeated, history.placements[1].superseded_by), (0, None));
+    assert_eq!(history.placements[1].place, Some(2));
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn a_live_turn_that_comes_after_the_record_takes_the_place_of_what_was_made_for_
     let stored = [made(1, Agent, "Hello.", 0), made(2, Driver, "Yes?", 1), heard(3, Agent, "hello", 1)];
     let plan = plan(&stored, &known);
     assert!(plan.additions.is_empty());
-    let standings: Vec<_> = plan.standings.iter().map(|s| (s.place, s.superseded_by)).collect();
-    assert_eq!(standings, [(None, Some(3)), (Some(2), None), (Some(1), None)]);
+    let placements: Vec<_> = plan.placements.iter().map(|s| (s.place, s.superseded_by)).collect();
+    assert_eq!(placements, [(None, Some(3)), (Some(2), None), (Some(1), None)]);
     assert_eq!(numbers(&plan), [0, 1, 1, 1, 0]);
 }
 
@@ -174,14 +174,14 @@ fn words_that_a_report_cuts_off_do_not_shorten_those_that_were_heard() {
     let known = |history: Vec<Entry>| Records { history, post_call: Some(vec![beginning.clone()]) };
     let heard_whole = plan(&[heard(1, Driver, &whole, 6)], &known(vec![]));
     assert_eq!(numbers(&heard_whole), [0, 1, 0, 0, 0]);
-    assert_eq!(heard_whole.standings[0].final_text, None);
+    assert_eq!(heard_whole.placements[0].final_text, None);
     // Anybody may have sent a history, so that it adds nothing to what is signed.
     let shown_whole = plan(&[], &known(vec![entry(0, Driver, &whole, 6)]));
     assert_eq!(shown_whole.additions[0].entry.message.as_str(), &whole[..4096]);
     // Other words are corrected all the same.
     let other = whole.replace("trailer", "truck");
     let corrected = plan(&[heard(1, Driver, &other, 6)], &known(vec![]));
-    assert!(corrected.standings[0].final_text.is_some());
+    assert!(corrected.placements[0].final_text.is_some());
 }
 
 #[test]
@@ -189,17 +189,17 @@ fn without_turns_or_records_there_is_nothing_to_do() {
     assert_eq!(plan(&[], &Records::default()), Plan::default());
     let alone = plan(&[heard(1, Agent, "Hello.", 0)], &after_the_call(vec![]));
     assert_eq!(numbers(&alone), [1, 0, 0, 0, 0]);
-    assert_eq!((alone.standings[0].place, alone.additions.len()), (Some(1), 0));
+    assert_eq!((alone.placements[0].place, alone.additions.len()), (Some(1), 0));
 }
 
 /// The call once the plan is carried out.
 fn carried_out(stored: &[TurnRow], plan: &Plan) -> Vec<TurnRow> {
     let mut all = stored.to_vec();
     for turn in &mut all {
-        let standing = plan.standings.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
-        turn.timestamp = standing.timestamp;
-        turn.superseded = standing.place.is_none();
-        if let Some((speaker, words)) = &standing.rewritten {
+        let placement = plan.placements.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
+        turn.timestamp = placement.timestamp;
+        turn.superseded = placement.place.is_none();
+        if let Some((speaker, words)) = &placement.rewritten {
             assert_ne!(turn.origin, Origin::Live, "a turn that was delivered keeps its words");
             turn.speaker = *speaker;
             turn.text = words.as_str().to_owned();
@@ -225,16 +225,16 @@ fn carried_out(stored: &[TurnRow], plan: &Plan) -> Vec<TurnRow> {
 /// The conversation in its order, by the words that count.
 fn transcript(stored: &[TurnRow], plan: &Plan) -> Vec<(i64, Speaker, String)> {
     let mut lines: Vec<_> = plan
-        .standings
+        .placements
         .iter()
-        .filter_map(|standing| {
-            let turn = stored.iter().find(|turn| turn.sequence_number == standing.sequence_number)?;
-            let (speaker, words) = match (&standing.final_text, &standing.rewritten) {
+        .filter_map(|placement| {
+            let turn = stored.iter().find(|turn| turn.sequence_number == placement.sequence_number)?;
+            let (speaker, words) = match (&placement.final_text, &placement.rewritten) {
                 (Some(text), _) => (turn.speaker, text.as_str().to_owned()),
                 (None, Some((speaker, text))) => (*speaker, text.as_str().to_owned()),
                 (None, None) => (turn.speaker, turn.text.clone()),
             };
-            Some((standing.place?, speaker, words))
+            Some((placement.place?, speaker, words))
         })
         .chain(plan.additions.iter().map(|a| (a.place, a.entry.speaker, a.entry.message.as_str().to_owned())))
         .collect();
@@ -279,9 +279,9 @@ fn whatever_was_heard_and_said_each_turn_stands_once_and_doing_it_again_changes_
         let first = plan(&stored, &known);
         let lines = transcript(&stored, &first);
         assert_eq!(lines.iter().map(|line| line.0).collect::<Vec<_>>(), (1..).take(lines.len()).collect::<Vec<_>>());
-        assert_eq!(first.standings.len(), stored.len());
-        for standing in &first.standings {
-            assert_ne!(standing.place.is_some(), standing.superseded_by.is_some(), "{standing:?}");
+        assert_eq!(first.placements.len(), stored.len());
+        for placement in &first.placements {
+            assert_ne!(placement.place.is_some(), placement.superseded_by.is_some(), "{placement:?}");
         }
         let [live_only, matched, added, corrected, repeated] = numbers(&first);
         assert!(corrected <= matched && [live_only, matched, added, repeated].iter().all(|n| *n >= 0));
@@ -331,12 +331,12 @@ fn a_record_that_grows_at_any_place_gives_no_words_to_another_speaker_or_turn() 
             let all = carried_out(&stored, &first);
             let again = plan(&all, &after);
             assert!(again.additions.is_empty());
-            assert!(again.standings.iter().all(|standing| standing.rewritten.is_none()), "{again:?}");
+            assert!(again.placements.iter().all(|placement| placement.rewritten.is_none()), "{again:?}");
             assert_eq!(transcript(&all, &again), wanted);
             assert_eq!(plan(&carried_out(&all, &again), &after), again);
             for turn in all.iter().filter(|turn| signed[1] && !turn.superseded) {
-                let standing = again.standings.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
-                assert_eq!(standing.final_text, None, "a created turn has the record's words themselves");
+                let placement = again.placements.iter().find(|s| s.sequence_number == turn.sequence_number).unwrap();
+                assert_eq!(placement.final_text, None, "a created turn has the record's words themselves");
             }
         }
     }
@@ -351,7 +351,7 @@ fn a_turn_that_was_given_to_another_entry_by_its_index_alone_is_mended_by_the_ne
         .collect();
     let first = plan(&stored, &known);
     assert_eq!((first.additions.len(), first.additions[0].entry.speaker), (1, Agent));
-    assert_eq!(first.standings.iter().map(|s| s.place).collect::<Vec<_>>(), [None, Some(2)]);
+    assert_eq!(first.placements.iter().map(|s| s.place).collect::<Vec<_>>(), [None, Some(2)]);
     assert!(plan(&carried_out(&stored, &first), &known).additions.is_empty());
 }
 
@@ -369,16 +369,16 @@ fn a_redacted_record_leaves_the_words_that_it_redacts_in_no_created_turn() {
             let planned = plan(&stored, &redacted);
             let all = carried_out(&stored, &planned);
             assert!(all.iter().all(|turn| !turn.text.contains("Zebediah")), "{all:?}");
-            assert!(planned.standings.iter().all(|standing| standing.final_text.is_none()));
+            assert!(planned.placements.iter().all(|placement| placement.final_text.is_none()));
             let again = plan(&all, &redacted);
             assert!(again.additions.is_empty());
-            assert!(again.standings.iter().all(|standing| standing.rewritten.is_none()));
+            assert!(again.placements.iter().all(|placement| placement.rewritten.is_none()));
         }
     }
     // What was delivered is stored as received.
     let live = plan(&[heard(1, Driver, "I am Zebediah ok", 0)], &after_the_call(lines(&[(Driver, "I am [NAME] ok")])));
-    assert_eq!(live.standings[0].rewritten, None);
-    assert_eq!(live.standings[0].final_text.as_ref().map(Message::as_str), Some("I am [NAME] ok"));
+    assert_eq!(live.placements[0].rewritten, None);
+    assert_eq!(live.placements[0].final_text.as_ref().map(Message::as_str), Some("I am [NAME] ok"));
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn records_one_after_another_end_in_the_transcript_of_the_last_and_add_no_turn_t
             }
             let again = plan(&all, &known);
             assert!(again.additions.is_empty());
-            assert!(again.standings.iter().all(|standing| standing.rewritten.is_none()), "{again:?}");
+            assert!(again.placements.iter().all(|placement| placement.rewritten.is_none()), "{again:?}");
             assert_eq!(transcript(&all, &again), wanted);
             let all = carried_out(&all, &again);
             assert_eq!(plan(&all, &known), again);

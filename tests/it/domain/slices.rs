@@ -55,7 +55,7 @@ fn turns_and_records_that_come_between_the_slices_of_a_call_end_in_the_same_call
         let mut settlement = settle(material, now());
         while let Some(slice) = settlement.next_slice() {
             slices += 1;
-            assert!(slice.additions.len() + slice.standings.len() <= 512);
+            assert!(slice.additions.len() + slice.placements.len() <= 512);
             let additions = slice.additions.len();
             let done = store.apply(now(), &[Write::Reconcile(Box::new(slice))]).unwrap().remove(0);
             let Ok(Written::Reconciled { turn_count }) = done else { panic!("{done:?}") };
@@ -110,7 +110,7 @@ fn of_two_that_reconcile_a_call_at_once_only_one_is_stored() {
     // Of a call that was erased, too.
     let mut late = settle_due(&*store, &live("user", "The last one.", "2026-09-28T12:22:00Z"));
     apply(Write::EraseCall(id.clone())).unwrap();
-    while store.go_on_erasing(now(), Unfinished::Erasures).unwrap().is_some() {}
+    while store.continue_erasing(now(), Unfinished::Erasures).unwrap().is_some() {}
     assert_eq!(apply(Write::Reconcile(Box::new(late.next_slice().unwrap()))), Err(Rejection::NotFound));
     assert_eq!(store.due(0, i64::MAX, 1).unwrap().count, 0);
     assert!(store.call(&id).unwrap().is_none());

@@ -8,14 +8,14 @@ use crate::support::whole_call::{
 };
 use serde_json::{Value, json};
 use transcribe_hook::domain::{ConversationId, DriverId, Message, NewDispatch, NewDriver, Timestamp};
-use transcribe_hook::store::{Commands as _, Kept, Reads as _, Store, TurnOrder, Write, Written};
+use transcribe_hook::store::{Commands as _, Reads as _, Receipt, Store, TurnOrder, Write, Written};
 
 #[test]
 fn a_turn_keeps_its_words_as_heard_and_gains_the_records() {
     let (store, _folder) = open();
     apply(&*store, &live("agent", IN_FULL, "2026-09-28T12:00:12Z"));
     apply(&*store, &live("user", "I am parked at the Pilot in Gary", "2026-09-28T12:00:20Z"));
-    assert!(matches!(apply(&*store, &post(&sample(0))), Written::Kept(Kept { due: true, .. })));
+    assert!(matches!(apply(&*store, &post(&sample(0))), Written::Receipt(Receipt { due: true, .. })));
     let counts = store.call(&ConversationId::new(CALL).unwrap()).unwrap().unwrap().report.reconciled.unwrap();
     assert_eq!((counts.matched, counts.added, counts.corrected, counts.live_only, counts.repeated), (2, 2, 2, 0, 0));
     let stored = turns(&*store, TurnOrder::Sequence);
@@ -36,7 +36,7 @@ fn a_turn_keeps_its_words_as_heard_and_gains_the_records() {
     );
     assert_eq!(stored[0].interrupted, Some(true));
     let again = apply(&*store, &post(&sample(0)));
-    assert!(matches!(again, Written::Kept(Kept { replayed: true, .. })));
+    assert!(matches!(again, Written::Receipt(Receipt { replayed: true, .. })));
     assert_eq!(turns(&*store, TurnOrder::Sequence), stored);
 }
 

@@ -154,7 +154,7 @@ fn no_sample_with_anything_missing_null_or_of_another_type_is_refused_or_lost() 
             }
             let batch: Vec<_> = changed.iter().map(post).collect();
             for outcome in store.apply(now(), &batch).unwrap() {
-                assert!(matches!(outcome, Ok(Written::Kept(_))), "{outcome:?}");
+                assert!(matches!(outcome, Ok(Written::Receipt(_))), "{outcome:?}");
                 kept += 1;
             }
         }

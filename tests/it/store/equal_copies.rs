@@ -36,7 +36,7 @@ const MOVED_BY: i64 = 10_000;
 enum Step {
     Batch(Vec<Kind>),
     /// Erases the next slice of a call.
-    GoOnErasing,
+    ContinueErasing,
     /// Closes one of the stores and opens it again.
     Reopen,
     /// One of the stores does its idle maintenance.
@@ -63,7 +63,7 @@ enum Kind {
     Reconcile(u8),
     EndStaleCalls(u8),
     Restore(u8),
-    GoOnRestoring,
+    ContinueRestore,
     Probe,
     NoteRecordings(u8, bool),
     StoreInitiation(u8, u8),
@@ -95,7 +95,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         6 => n().prop_map(Kind::Reconcile),
         1 => n().prop_map(Kind::EndStaleCalls),
         2 => n().prop_map(Kind::Restore),
-        2 => Just(Kind::GoOnRestoring),
+        2 => Just(Kind::ContinueRestore),
         1 => Just(Kind::Probe),
         1 => (n(), any::<bool>()).prop_map(|(n, has_audio)| Kind::NoteRecordings(n, has_audio)),
         2 => (n(), m()).prop_map(|(a, b)| Kind::StoreInitiation(a, b)),
@@ -111,7 +111,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
 fn histories() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         10 => proptest::collection::vec(kinds(), 1..8).prop_map(Step::Batch),
-        1 => Just(Step::GoOnErasing),
+        1 => Just(Step::ContinueErasing),
         2 => Just(Step::Reopen),
         1 => Just(Step::Rest),
     ];
@@ -365,10 +365,10 @@ impl Copies {
                 let thing = &self.restorable.0[usize::from(n) % self.restorable.0.len()];
                 Write::Restore(Box::new(thing.clone()))
             }
-            Kind::GoOnRestoring if self.restored == 0 => {
+            Kind::ContinueRestore if self.restored == 0 => {
                 Write::Restore(Box::new(ArchiveRecord::Call(self.restorable.1.clone())))
             }
-            Kind::GoOnRestoring => Write::GoOnRestoring(self.restorable.1.clone(), self.restored),
+            Kind::ContinueRestore => Write::ContinueRestore(self.restorable.1.clone(), self.restored),
             Kind::Probe => Write::Probe,
             Kind::StoreInitiation(n, m) => Write::StoreInitiation(NewInitiation {
                 call_sid: CallSid::from_sender(&format!("CA{}", n % 5)).unwrap(),
@@ -406,7 +406,7 @@ impl Copies {
     fn note(&mut self, write: &Write, outcome: &Outcome) {
         match (write, outcome) {
             (Write::Restore(_), Ok(Written::Begun)) => self.restored = 500,
-            (Write::GoOnRestoring(..), Ok(_)) => self.restored += 500,
+            (Write::ContinueRestore(..), Ok(_)) => self.restored += 500,
             _ => {}
         }
         if outcome.is_ok() {
@@ -428,10 +428,10 @@ impl Copies {
                     self.note(write, outcome);
                 }
             }
-            Step::GoOnErasing => {
+            Step::ContinueErasing => {
                 let now = at(n * 60);
-                let erased = self.first.go_on_erasing(now, Unfinished::Erasures).unwrap();
-                assert_eq!(self.second().go_on_erasing(now, Unfinished::Erasures).unwrap(), erased);
+                let erased = self.first.continue_erasing(now, Unfinished::Erasures).unwrap();
+                assert_eq!(self.second().continue_erasing(now, Unfinished::Erasures).unwrap(), erased);
             }
             Step::Reopen => {
                 self.second = None;
@@ -464,7 +464,7 @@ fn kind(write: &Write) -> usize {
         Write::Reconcile(_) => 13,
         Write::EndStaleCalls(..) => 14,
         Write::Restore(_) => 15,
-        Write::GoOnRestoring(..) => 16,
+        Write::ContinueRestore(..) => 16,
         Write::Probe => 17,
         Write::NoteRecordings(..) => 18,
         Write::RereadEvent(..) => 19,

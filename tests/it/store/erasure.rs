@@ -153,14 +153,14 @@ fn rows_that_moved_between_pages_leave_nothing_behind_when_they_are_erased() {
                 erased.push(of);
                 apply(&[Write::EraseCall(ConversationId::new(&format!("conv_{of:04}")).unwrap())]);
                 if dice.below(20) == 0 {
-                    assert_eq!(store.forget(Duration::ZERO).unwrap(), Forgotten::All);
+                    assert_eq!(store.purge(Duration::ZERO).unwrap(), Forgotten::All);
                 }
             }
             _ => {}
         }
     }
     assert!(erased.len() > 100 && live.len() > 100, "{} {}", erased.len(), live.len());
-    assert_eq!(store.forget(Duration::ZERO).unwrap(), Forgotten::All);
+    assert_eq!(store.purge(Duration::ZERO).unwrap(), Forgotten::All);
     let gone: Vec<_> = erased.iter().flat_map(|n| [words(*n), format!("conv_{n:04}")]).collect();
     let all: Vec<u8> = files_below(folder.path()).iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
     let left: Vec<_> = gone.iter().filter(|text| memmem(&all, text.as_bytes())).collect();

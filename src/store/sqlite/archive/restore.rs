@@ -12,6 +12,7 @@ use super::read;
 use super::rows::{CONTEXT, RestoreError, check_readable, conversion_error, insert, read_back, value};
 use crate::domain::validation::FieldError;
 use crate::domain::{ConversationId, READER_VERSION, Record};
+use crate::store::sqlite::batch::reconcile::DETAIL_COLUMNS;
 use crate::store::sqlite::due::{self, DueReason};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::statement::Statements as _;
@@ -26,8 +27,8 @@ use std::ops::Range;
 /// Maximum number of turns that one transaction restores.
 const MAX_SLICE_TURNS: usize = 500;
 
-/// Columns that exports of older versions lack. They are computed from the records.
-const MADE_LATER: [&str; 28] = [
+/// Columns that exports of older versions lack, in addition to [`DETAIL_COLUMNS`]. They are computed from the records.
+const LATER_COLUMNS: [&str; 12] = [
     "has_audio",
     "tool_error",
     "last_message_id",
@@ -38,22 +39,6 @@ const MADE_LATER: [&str; 28] = [
     "answered_by_source",
     "answered_by_conflict",
     "channel",
-    "parent_conversation_id",
-    "environment",
-    "branch_id",
-    "version_id",
-    "call_sid",
-    "agent_number",
-    "agent_name",
-    "cost_usd",
-    "queue_wait_seconds",
-    "accepted_time",
-    "campaign",
-    "tags",
-    "conversation_product",
-    "sentiment",
-    "record_complete",
-    "initiation_source",
     "kind",
     "metrics",
 ];
@@ -373,9 +358,10 @@ fn ensure_equal(within: &str, stored: Option<&Columns>, wanted: Option<&Columns>
         (Some(stored), Some(wanted)) => (stored, wanted),
         _ => return conversion_error(within, "differs from the existing row"),
     };
-    let made_later = |name: &str| MADE_LATER.contains(&name) && !wanted.contains_key(name);
+    let is_later = |name: &str| LATER_COLUMNS.contains(&name) || DETAIL_COLUMNS.contains(&name);
+    let may_differ = |name: &str| is_later(name) && !wanted.contains_key(name);
     let differs =
-        stored.iter().find(|(name, value)| wanted.get(*name).unwrap_or(&Value::Null) != *value && !made_later(name));
+        stored.iter().find(|(name, value)| wanted.get(*name).unwrap_or(&Value::Null) != *value && !may_differ(name));
     let unknown = wanted.keys().find(|name| !stored.contains_key(*name));
     match differs.map(|(name, _)| name).or(unknown) {
         None => Ok(()),

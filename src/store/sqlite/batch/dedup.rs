@@ -43,13 +43,13 @@ impl DedupCache {
             )
             .context(CONTEXT)?;
         let mut rows = select.query(params![id, MAX_CACHED_TURNS]).context(CONTEXT)?;
-        let mut repeats = Self::default();
+        let mut cache = Self::default();
         while let Some(row) = rows.next().context(CONTEXT)? {
             let key: i64 = row.get(0).context(CONTEXT)?;
             let digest = u32::try_from(key & i64::from(u32::MAX)).expect("32 bits");
-            repeats.add(digest, row.get(1).context(CONTEXT)?);
+            cache.add(digest, row.get(1).context(CONTEXT)?);
         }
-        Ok(repeats)
+        Ok(cache)
     }
 
     /// Adds a turn, if it is one of the first.
@@ -117,13 +117,13 @@ mod tests {
 
     #[test]
     fn turns_of_one_digest_are_all_found_once() {
-        let mut repeats = DedupCache::default();
+        let mut cache = DedupCache::default();
         for (digest, number) in [(7, 1), (8, 2), (7, 3), (7, 4)] {
-            repeats.add(digest, number);
+            cache.add(digest, number);
         }
-        assert_eq!(repeats.find(7).collect::<Vec<_>>(), [1, 3, 4]);
-        assert_eq!(repeats.find(8).collect::<Vec<_>>(), [2]);
-        assert_eq!(repeats.find(9).count(), 0);
-        assert_eq!(repeats.len(), 4);
+        assert_eq!(cache.find(7).collect::<Vec<_>>(), [1, 3, 4]);
+        assert_eq!(cache.find(8).collect::<Vec<_>>(), [2]);
+        assert_eq!(cache.find(9).count(), 0);
+        assert_eq!(cache.len(), 4);
     }
 }

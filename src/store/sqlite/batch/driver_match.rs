@@ -39,7 +39,7 @@ pub(in crate::store::sqlite) fn match_driver(
         .context(CONTEXT)?;
     let Some((before, claims, signed, call_sid)) = call else { return Ok(()) };
     let claims: DriverClaims = claims.map_or(Ok(DriverClaims::default()), |claims| parsed(&claims, CONTEXT))?;
-    let shown = if signed { claims_by_tools(transaction, id)?.claims } else { DriverClaims::default() };
+    let tool_claims = if signed { claims_by_tools(transaction, id)?.claims } else { DriverClaims::default() };
     let initiated = match (signed, &call_sid) {
         (false, _) => initiations::driver_of(transaction, id)?,
         // The record's id decides alone, because anybody who may send turns can claim one.
@@ -48,7 +48,7 @@ pub(in crate::store::sqlite) fn match_driver(
     };
     let DriverMatch { driver, conflict } = crate::domain::reconcile::match_driver_of_closed_call(
         &candidates(transaction, dispatched(transaction, id)?, initiated, &claims)?,
-        &candidates(transaction, None, None, &shown)?,
+        &candidates(transaction, None, None, &tool_claims)?,
     );
     let after = match driver {
         Some((id, source)) => (Some(id), Some(source), conflict),
@@ -79,7 +79,7 @@ fn dispatched(transaction: &Transaction<'_>, id: &ConversationId) -> Result<Opti
     Ok(driver_id.flatten())
 }
 
-/// Identifies the drivers of all calls that name an unknown driver, after drivers were added.
+/// Looks up the driver of each call that lacks one but has claims, after drivers were added.
 pub(in crate::store::sqlite) fn match_unknown_drivers(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
     let ids: Vec<ConversationId> = transaction
         .fetch_all(
@@ -91,6 +91,7 @@ pub(in crate::store::sqlite) fn match_unknown_drivers(transaction: &Transaction<
     ids.iter().try_for_each(|id| match_driver(transaction, now, id))
 }
 
+/// Returns a candidate for each source that names a driver.
 fn candidates(
     transaction: &Transaction<'_>,
     dispatched: Option<DriverId>,

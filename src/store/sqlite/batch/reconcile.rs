@@ -11,14 +11,15 @@ use crate::store::sqlite::due::{self, DueCall};
 use crate::store::sqlite::error::Context as _;
 use crate::store::sqlite::statement::Statements as _;
 use crate::store::sqlite::tool_calls;
-use rusqlite::{Transaction, params};
+use rusqlite::{ToSql, Transaction, params};
 use sha2::{Digest as _, Sha256};
+use std::sync::LazyLock;
 
 const CONTEXT: &str = "storing a reconciled call";
 
 /// The result of storing a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::sqlite) enum Settled {
+pub(in crate::store::sqlite) enum SliceOutcome {
     /// Another plan of the call was stored after this one was made.
     Outdated,
     /// The slice is stored.
@@ -34,24 +35,24 @@ pub(in crate::store::sqlite) fn settle(
     call: &mut CallState,
     now: Timestamp,
     reconciliation: &Reconciliation,
-) -> Result<Settled> {
-    let Reconciliation { conversation_id: id, base, additions, standings, whole } = reconciliation;
+) -> Result<SliceOutcome> {
+    let Reconciliation { conversation_id: id, base, additions, placements, whole } = reconciliation;
     let Some(DueCall { base: state, quiet, .. }) =
         due::get(transaction, base.call_id)?.filter(|_| call.id == base.call_id)
     else {
-        return Ok(Settled::Outdated);
+        return Ok(SliceOutcome::Outdated);
     };
     if (state.since, state.slices) != (base.since, base.slices) || call.turn_count < base.turn_count {
-        return Ok(Settled::Outdated);
+        return Ok(SliceOutcome::Outdated);
     }
     // Turns that arrived meanwhile took the sequence numbers that the additions would have had.
     let silenced = if quiet { Some(ChangeLog::last(transaction)?) } else { None };
     let shift = call.turn_count - base.turn_count;
     let unchanged = shift == 0 && state.version == base.version;
     let now_text = now.to_string();
-    for standing in standings {
+    for placement in placements {
         let moved = |number: i64| if number > base.turn_count { number + shift } else { number };
-        change(transaction, id, standing, standing.superseded_by.map(moved))?;
+        change(transaction, id, placement, placement.superseded_by.map(moved))?;
     }
     for addition in additions {
         add(transaction, id, call, addition, &now_text)?;
@@ -59,15 +60,15 @@ pub(in crate::store::sqlite) fn settle(
     let Some(whole) = whole else {
         call.write(transaction, &now_text)?;
         call_stats::invalidate(transaction, call.id)?;
-        return due::count_slice(transaction, call.id).map(|()| Settled::Stored);
+        return due::count_slice(transaction, call.id).map(|()| SliceOutcome::Stored);
     };
-    if whole.restood || base.slices > 0 {
+    if whole.placements_changed || base.slices > 0 {
         ChangeLog::record_turns(transaction, call.id)?;
     }
-    if whole.retimed {
+    if whole.times_changed {
         call.refresh_times(transaction, id)?;
     }
-    if whole.restood || !additions.is_empty() || base.slices > 0 {
+    if whole.placements_changed || !additions.is_empty() || base.slices > 0 {
         call.refresh_last_message(transaction, id)?;
     }
     call.write(transaction, &now_text)?;
@@ -81,13 +82,14 @@ pub(in crate::store::sqlite) fn settle(
     } else {
         due::put_last(transaction, call.id)?;
     }
-    Ok(if whole.signed && !quiet { Settled::Record } else { Settled::Stored })
+    Ok(if whole.signed && !quiet { SliceOutcome::Record } else { SliceOutcome::Stored })
 }
 
+/// Writes the placement of a turn, and its words if they changed.
 fn change(
     transaction: &Transaction<'_>,
     id: &ConversationId,
-    standing: &TurnPlacement,
+    placement: &TurnPlacement,
     superseded_by: Option<i64>,
 ) -> Result<()> {
     transaction
@@ -97,30 +99,31 @@ fn change(
              WHERE conversation_id = ?1 AND sequence_number = ?2",
             params![
                 id,
-                standing.sequence_number,
-                standing.place,
+                placement.sequence_number,
+                placement.place,
                 superseded_by,
-                standing.final_text.as_ref().map(Message::as_str),
-                standing.interrupted,
-                standing.timestamp,
-                standing.record_time,
-                standing.in_record,
-                standing.kind,
-                standing.metrics,
+                placement.final_text.as_ref().map(Message::as_str),
+                placement.interrupted,
+                placement.timestamp,
+                placement.record_time,
+                placement.in_record,
+                placement.kind,
+                placement.metrics,
             ],
         )
         .context(CONTEXT)?;
-    let Some((speaker, words)) = &standing.rewritten else { return Ok(()) };
+    let Some((speaker, words)) = &placement.rewritten else { return Ok(()) };
     transaction
         .execute_cached(
             "UPDATE call_transcriptions SET speaker_type = ?3, message_text = ?4 \
              WHERE conversation_id = ?1 AND sequence_number = ?2 AND source IN ('history', 'post_call')",
-            params![id, standing.sequence_number, speaker, words.as_str()],
+            params![id, placement.sequence_number, speaker, words.as_str()],
         )
         .map(drop)
         .context(CONTEXT)
 }
 
+/// Inserts a turn that only a record or a history contains.
 fn add(
     transaction: &Transaction<'_>,
     id: &ConversationId,
@@ -162,6 +165,7 @@ fn add(
     Ok(())
 }
 
+/// Writes the facts of the whole call, with the last slice.
 fn write_whole(
     transaction: &Transaction<'_>,
     call: &CallState,
@@ -225,8 +229,8 @@ fn write_answer(transaction: &Transaction<'_>, call_id: i64, now: Timestamp, ans
     Ok(())
 }
 
-/// Returns the parent of a call, unless that would make the call its own ancestor. Of a circle of calls, the one with
-/// the least id has no parent, because otherwise lists would show none of them.
+/// Returns the parent of a call, unless that would make the call its own ancestor. In a circle of calls, the one with
+/// the lowest id gets no parent, because otherwise lists would show none of them.
 fn acyclic_parent<'a>(
     transaction: &Transaction<'_>,
     id: &ConversationId,
@@ -256,7 +260,38 @@ fn acyclic_parent<'a>(
     Ok(Some(parent))
 }
 
-/// Writes what nobody changes by hand.
+/// Columns of facts that nobody changes by hand, except `channel`. Exports of older versions may lack them.
+pub(in crate::store::sqlite) const DETAIL_COLUMNS: [&str; 16] = [
+    "parent_conversation_id",
+    "environment",
+    "branch_id",
+    "version_id",
+    "call_sid",
+    "agent_number",
+    "agent_name",
+    "cost_usd",
+    "queue_wait_seconds",
+    "accepted_time",
+    "campaign",
+    "tags",
+    "conversation_product",
+    "sentiment",
+    "record_complete",
+    "initiation_source",
+];
+
+/// Statement that writes the channel and [`DETAIL_COLUMNS`] unless all are equal already. The parameter of each column
+/// has its name. A missing channel leaves the channel unchanged, because a history may have named it before.
+static UPDATE_DETAILS: LazyLock<String> = LazyLock::new(|| {
+    let columns = DETAIL_COLUMNS.join(", ");
+    let values = DETAIL_COLUMNS.map(|column| format!(":{column}")).join(", ");
+    format!(
+        "UPDATE calls SET (channel, {columns}, updated_at) = (ifnull(:channel, channel), {values}, :now) \
+         WHERE id = :id AND (channel, {columns}) IS NOT (ifnull(:channel, channel), {values})"
+    )
+});
+
+/// Writes the facts that nobody changes by hand.
 fn write_details(
     transaction: &Transaction<'_>,
     call_id: i64,
@@ -268,39 +303,35 @@ fn write_details(
     let parent = details.parent_conversation_id.as_ref();
     let parent = parent.map(|parent| acyclic_parent(transaction, id, parent)).transpose()?.flatten();
     let tags = details.tags.as_ref().map(crate::store::sqlite::json_column::json);
-    // A history may have told the channel before.
-    transaction
-        .prepare_cached(
-            "UPDATE calls SET channel = ifnull(:channel, channel), parent_conversation_id = :parent, \
-             environment = :environment, branch_id = :branch, version_id = :version, call_sid = :sid, \
-             agent_number = :agent_number, agent_name = :agent_name, cost_usd = :cost, queue_wait_seconds = :queue, \
-             accepted_time = :accepted, campaign = :campaign, tags = :tags, conversation_product = :product, \
-             sentiment = :sentiment, record_complete = :complete, initiation_source = :source, updated_at = :now \
-             WHERE id = :id AND (channel, parent_conversation_id, environment, branch_id, version_id, call_sid, \
-                agent_number, agent_name, cost_usd, queue_wait_seconds, accepted_time, campaign, tags, \
-                conversation_product, sentiment, record_complete, initiation_source) \
-             IS NOT (ifnull(:channel, channel), :parent, :environment, :branch, :version, :sid, :agent_number, \
-                :agent_name, :cost, :queue, :accepted, :campaign, :tags, :product, :sentiment, :complete, :source)",
-        )
-        .and_then(|mut update| {
-            update.execute(rusqlite::named_params! {
-                ":channel": details.channel, ":parent": parent,
-                ":environment": details.environment, ":branch": details.branch_id, ":version": details.version_id,
-                ":sid": details.call_sid, ":agent_number": details.agent_number, ":agent_name": details.agent_name,
-                ":cost": details.cost_usd, ":queue": details.queue_wait_seconds, ":accepted": details.accepted_time,
-                ":campaign": details.campaign, ":tags": tags, ":product": details.conversation_product,
-                ":sentiment": details.sentiment, ":complete": record_complete, ":source": details.initiation_source,
-                ":now": now, ":id": call_id,
-            })
-        })
-        .map(drop)
-        .context(CONTEXT)
+    let values: [(&str, &dyn ToSql); DETAIL_COLUMNS.len() + 3] = [
+        (":id", &call_id),
+        (":now", &now),
+        (":channel", &details.channel),
+        (":parent_conversation_id", &parent),
+        (":environment", &details.environment),
+        (":branch_id", &details.branch_id),
+        (":version_id", &details.version_id),
+        (":call_sid", &details.call_sid),
+        (":agent_number", &details.agent_number),
+        (":agent_name", &details.agent_name),
+        (":cost_usd", &details.cost_usd),
+        (":queue_wait_seconds", &details.queue_wait_seconds),
+        (":accepted_time", &details.accepted_time),
+        (":campaign", &details.campaign),
+        (":tags", &tags),
+        (":conversation_product", &details.conversation_product),
+        (":sentiment", &details.sentiment),
+        (":record_complete", record_complete),
+        (":initiation_source", &details.initiation_source),
+    ];
+    transaction.execute_cached(&UPDATE_DETAILS, &values[..]).map(drop).context(CONTEXT)
 }
 
+/// Writes the facts of signed records and the end of the call, unless the row is equal already.
 fn write_facts(transaction: &Transaction<'_>, now: Timestamp, id: &ConversationId, write: &FactsWrite) -> Result<()> {
     let FactsWrite { facts, end, reported, event_id, only_a_new_start } = write;
     // The first signed record clears a driver that only unsigned claims named. A call that no record ends keeps its
-    // status. An ended call never ends before its start. A row that has all this already stays as it is.
+    // status. An ended call never ends before its start.
     transaction
         .execute_cached(
             "UPDATE calls SET status = new.status, call_start_time = new.start, call_end_time = new.end, \

@@ -6,7 +6,7 @@
 
 use super::call_cache::{CallCache, CallState, UncommittedTurns};
 use super::change_log::ChangeLog;
-use super::reconcile::Settled;
+use super::reconcile::SliceOutcome;
 use super::{dedup, reconcile};
 use crate::domain::reconcile::Reconciliation;
 use crate::domain::{CallSid, ConversationId, DeliveryKey, NewTurn, Speaker, Timestamp, Turn, TurnKind};
@@ -199,10 +199,10 @@ impl<'a> Batch<'a> {
         }
         let call = self.calls.get_mut(id).expect("it was found");
         let settled = reconcile::settle(transaction, call, now, reconciliation)?;
-        if settled == Settled::Outdated {
+        if settled == SliceOutcome::Outdated {
             return Ok(Err(Rejection::Outdated));
         }
-        if settled == Settled::Record {
+        if settled == SliceOutcome::Record {
             self.outbox.note_reconciled(id);
         }
         Ok(Ok(Written::Reconciled { turn_count: call.turn_count }))

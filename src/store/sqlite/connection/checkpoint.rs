@@ -44,16 +44,16 @@ pub(in crate::store::sqlite) enum Checkpoints {
 pub(in crate::store::sqlite) fn checkpoint_on_growth(connection: &Connection, of: WalOwner) {
     // An error returned here would make a durable commit look failed.
     connection.wal_hook(Some(match of {
-        WalOwner::Database => |log: &Wal, pages| {
+        WalOwner::Database => |wal: &Wal, pages| {
             if pages >= CHECKPOINT_PAGES {
                 let started = Instant::now();
-                record_result(started, log.checkpoint().err().as_ref());
+                record_result(started, wal.checkpoint().err().as_ref());
             }
             Ok(())
         },
-        WalOwner::SearchIndex => |log: &Wal, pages| {
+        WalOwner::SearchIndex => |wal: &Wal, pages| {
             if pages >= CHECKPOINT_PAGES {
-                let _ = log.checkpoint();
+                let _ = wal.checkpoint();
             }
             Ok(())
         },

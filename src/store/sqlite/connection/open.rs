@@ -221,9 +221,9 @@ pub(in crate::store::sqlite) fn lock_path(options: &Options) -> Result<(PathBuf,
 
 /// Creates the backup source, which copies the database only while it is at its path.
 fn copier(path: &Path, place: Arc<OpenFiles>) -> BackupSource {
-    BackupSource::new(path, examine, move |path, aside, watch| {
+    BackupSource::new(path, examine, move |path, partial, watch| {
         place.check()?;
-        let report = backup(path, aside, watch)?;
+        let report = backup(path, partial, watch)?;
         place.check()?;
         Ok(report)
     })

@@ -233,7 +233,7 @@ impl OpenFiles {
 
     /// Returns whether only the WAL or its index is missing, and no other process can be using the database. The open
     /// WAL's content should then be moved into the database, because no later start will find it.
-    pub(in crate::store::sqlite) fn only_log_is_gone(&self) -> bool {
+    pub(in crate::store::sqlite) fn only_wal_is_gone(&self) -> bool {
         let Some(files) = self.files.get() else { return false };
         let [database, wal, shm] = files.each_ref().map(|(path, id)| compare_file(path, *id));
         let empty = || fs::symlink_metadata(&files[1].0).is_ok_and(|wal| wal.len() == 0);

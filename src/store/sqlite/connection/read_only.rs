@@ -17,17 +17,17 @@ use std::time::Duration;
 
 const CONTEXT: &str = "opening the database";
 
-/// Opens a file as a read-only database. It need not be one of this program.
+/// Opens a file as a read-only database. It need not be a database of this program.
 ///
 /// # Errors
 /// The file does not exist, is no regular file, has several paths, or has a WAL that this user cannot read.
 pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
-    let of_file = |error: io::Error| Error::new(ErrorKind::Other, CONTEXT, error);
-    let path = place::canonical_path(path).map_err(of_file)?;
-    if let Some(alias) = place::alias(&path).map_err(of_file)? {
+    let file_error = |error: io::Error| Error::new(ErrorKind::Other, CONTEXT, error);
+    let path = place::canonical_path(path).map_err(file_error)?;
+    if let Some(alias) = place::alias(&path).map_err(file_error)? {
         return Err(Error::new(ErrorKind::Other, CONTEXT, format!("{} {alias}", path.display())));
     }
-    // The URI flag is needed for `immutable`. An absolute path is never taken for a URI.
+    // `immutable` needs the URI flag. SQLite takes no absolute path for a URI.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(&path, flags).context(CONTEXT)?;
     connection.busy_timeout(Duration::from_secs(10)).context(CONTEXT)?;
@@ -40,14 +40,14 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
     }
     drop(connection);
     for ending in ["-wal", "-journal"] {
-        let log = with_suffix(&path, ending);
-        if log.symlink_metadata().is_ok_and(|log| log.len() > 0) {
-            let what = format!(
+        let journal = with_suffix(&path, ending);
+        if journal.symlink_metadata().is_ok_and(|metadata| metadata.len() > 0) {
+            let problem = format!(
                 "{} holds data that is not in the database yet; read it as a user who may write to its folder, or read \
                  a copy of both files",
-                log.display()
+                journal.display()
             );
-            return Err(Error::new(ErrorKind::Other, CONTEXT, what));
+            return Err(Error::new(ErrorKind::Other, CONTEXT, problem));
         }
     }
     let connection = Connection::open_with_flags(immutable(&path), flags).context(CONTEXT)?;
@@ -55,8 +55,8 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a copy that nobody writes to as a read-only database, ignoring files beside it. It need not be one of this
-/// program.
+/// Opens a copy that nobody writes to as a read-only database, ignoring files beside it. It need not be a database of
+/// this program.
 ///
 /// # Errors
 /// The file does not exist, or is no database.
@@ -75,7 +75,7 @@ fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
-/// Returns the URI of the file with the flag that nobody changes it.
+/// Returns the URI of a file with `immutable`, which tells SQLite that nobody changes the file.
 pub(in crate::store::sqlite) fn immutable(path: &Path) -> String {
     let path = path.as_os_str().as_bytes();
     let encoded = percent_encoding::percent_encode(path, percent_encoding::NON_ALPHANUMERIC).to_string();

@@ -17,7 +17,7 @@ use crate::store::sqlite::connection::header;
 use crate::store::sqlite::connection::read_only;
 use crate::store::sqlite::error::Context as _;
 use crate::store::{BackupReport, BackupStep, CopyCheck, Error, ErrorKind, ProgressFn, Result};
-use crate::sys::atomic_file::Aside;
+use crate::sys::atomic_file::PartialFile;
 use crate::sys::low_priority::Background;
 use crate::sys::paths::{parent_dir, with_suffix};
 use rusqlite::backup::{Backup, StepResult};
@@ -46,12 +46,12 @@ const CONTEXT: &str = "copying";
 ///
 /// # Errors
 /// The content of the file is not a usable copy then.
-pub fn backup(source: &Path, aside: &Aside, mut watch: ProgressFn) -> Result<BackupReport> {
+pub fn backup(source: &Path, partial: &PartialFile, mut watch: ProgressFn) -> Result<BackupReport> {
     // Uses a thread of its own, because a thread cannot raise its priority again.
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
-            copy(source, aside, &mut watch)?;
-            count(aside, watch)
+            copy(source, partial, &mut watch)?;
+            count(partial, watch)
         });
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -77,7 +77,7 @@ fn file_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Err
     Error::new(ErrorKind::Other, CONTEXT, error)
 }
 
-fn copy(source: &Path, aside: &Aside, watch: &mut ProgressFn) -> Result<()> {
+fn copy(source: &Path, partial: &PartialFile, watch: &mut ProgressFn) -> Result<()> {
     const READING: &str = "reading the database";
     // The WAL grows until the copy is read.
     let mut background = Background::that_ends();
@@ -87,9 +87,9 @@ fn copy(source: &Path, aside: &Aside, watch: &mut ProgressFn) -> Result<()> {
     from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).context(READING)?;
     let page_size: u64 = from.pragma_query_value(None, "page_size", |row| row.get(0)).context(READING)?;
     let bytes = |pages: i32| u64::try_from(pages).unwrap_or(0) * page_size;
-    aside.permit_as(source).map_err(file_error)?;
+    partial.permit_as(source).map_err(file_error)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut to = Connection::open_with_flags(aside.path(), flags).context(CONTEXT)?;
+    let mut to = Connection::open_with_flags(partial.path(), flags).context(CONTEXT)?;
     // An unfinished copy is useless, so no journal protects it.
     to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000")
         .context(CONTEXT)?;
@@ -101,7 +101,7 @@ fn copy(source: &Path, aside: &Aside, watch: &mut ProgressFn) -> Result<()> {
             let progress = backup.progress();
             let (done, of) = (bytes(progress.pagecount - progress.remaining), bytes(progress.pagecount));
             if step == 0 {
-                refuse_to_fill_the_disk(aside, of)?;
+                refuse_to_fill_the_disk(partial, of)?;
             }
             if watch(BackupStep::Copied { done, of }).is_break() {
                 return Err(file_error("it was stopped"));
@@ -113,7 +113,7 @@ fn copy(source: &Path, aside: &Aside, watch: &mut ProgressFn) -> Result<()> {
                 _ => return Err(Error::new(ErrorKind::Busy, CONTEXT, "the database is locked")),
             }
             if step % STEPS_PER_SYNC == STEPS_PER_SYNC - 1 {
-                aside.file().sync_data().map_err(file_error)?;
+                partial.file().sync_data().map_err(file_error)?;
             }
             background.pause();
         }
@@ -121,18 +121,18 @@ fn copy(source: &Path, aside: &Aside, watch: &mut ProgressFn) -> Result<()> {
     to.close().map_err(|(_, error)| error).context(CONTEXT)?;
     drop(from);
     // The write and read versions of the file format: 1 is rollback mode (<https://www.sqlite.org/fileformat.html>).
-    aside.file().write_all_at(&[1, 1], 18).map_err(file_error)?;
-    aside.file().sync_all().map_err(file_error)
+    partial.file().write_all_at(&[1, 1], 18).map_err(file_error)?;
+    partial.file().sync_all().map_err(file_error)
 }
 
 /// Refuses a copy that would leave too little space, because a full disk prevents the service from storing turns.
-fn refuse_to_fill_the_disk(aside: &Aside, wanted: u64) -> Result<()> {
-    let space = rustix::fs::fstatvfs(aside.file()).map_err(file_error)?;
+fn refuse_to_fill_the_disk(partial: &PartialFile, wanted: u64) -> Result<()> {
+    let space = rustix::fs::fstatvfs(partial.file()).map_err(file_error)?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     if wanted.saturating_add(MIN_FREE_BYTES) <= free {
         return Ok(());
     }
-    let folder = parent_dir(aside.target());
+    let folder = parent_dir(partial.target());
     let what = format!(
         "the disk of {} has {free} bytes free; the copy needs {wanted}, and {MIN_FREE_BYTES} must stay free",
         folder.display()
@@ -184,10 +184,10 @@ fn verify(connection: &Connection, mut watch: ProgressFn) -> Result<()> {
 }
 
 /// Counts the calls and turns of a new copy, after checking that it is intact.
-fn count(aside: &Aside, watch: ProgressFn) -> Result<BackupReport> {
-    let connection = read_only::open_copy(aside.path())?;
+fn count(partial: &PartialFile, watch: ProgressFn) -> Result<BackupReport> {
+    let connection = read_only::open_copy(partial.path())?;
     verify(&connection, watch)?;
-    let bytes = aside.file().metadata().map_err(file_error)?.len();
+    let bytes = partial.file().metadata().map_err(file_error)?.len();
     let counts = "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM call_transcriptions)";
     let report = |row: &Row<'_>| Ok(BackupReport { calls: row.get(0)?, turns: row.get(1)?, bytes });
     connection.query_row(counts, [], report).context("checking the copy")

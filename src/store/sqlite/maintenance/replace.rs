@@ -16,7 +16,7 @@ use crate::store::sqlite::connection::options::Options;
 use crate::store::sqlite::connection::{checkpoint, header, place, read_only};
 use crate::store::sqlite::error::Context as _;
 use crate::store::{BackupReport, Error, ErrorKind, ProgressFn, Result};
-use crate::sys::atomic_file::Aside;
+use crate::sys::atomic_file::PartialFile;
 use crate::sys::files::{self, FileId};
 use crate::sys::paths::{parent_dir, sync_parent_dir, with_suffix};
 use std::fs::{self, File, Metadata, Permissions};
@@ -111,21 +111,21 @@ impl Replacement {
     /// The old database is still in place.
     pub fn run(self, now: Timestamp, watch: ProgressFn) -> Result<ReplacementReport> {
         let path = &*self.database;
-        let aside = Aside::over(path).map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?;
-        let report = backup(&self.copy, &aside, watch)?;
-        self.inherit(aside.file()).map_err(failed)?;
-        aside.file().sync_all().map_err(failed)?;
+        let partial = PartialFile::over(path).map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?;
+        let report = backup(&self.copy, &partial, watch)?;
+        self.inherit(partial.file()).map_err(failed)?;
+        partial.file().sync_all().map_err(failed)?;
         if self.old.is_some() {
             checkpoint(path);
         }
         let suffix = suffix(path, now);
         remove_derived(path).map_err(failed)?;
-        let moved = move_logs_aside(path, &suffix).map_err(failed)?;
+        let moved = move_journals_aside(path, &suffix).map_err(failed)?;
         sync_parent_dir(path).map_err(failed)?;
         let kept = self.old.is_some().then(|| with_suffix(path, &suffix));
         match &kept {
-            Some(kept) => exchange(aside.path(), path, kept).map_err(failed)?,
-            None => aside.publish().map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?,
+            Some(kept) => exchange(partial.path(), path, kept).map_err(failed)?,
+            None => partial.publish().map_err(|error| Error::new(ErrorKind::Other, CONTEXT, error))?,
         }
         drop(self.lock);
         Ok(ReplacementReport { report, kept, moved })
@@ -206,20 +206,20 @@ fn remove_derived(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes or renames the files that SQLite would take for the new database's own. Files that are not empty get another
-/// name.
-fn move_logs_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
+/// Removes the old database's WAL, journal and shared memory, which SQLite would use for the new database. Renames a
+/// WAL or journal that is not empty, and returns its new path.
+fn move_journals_aside(path: &Path, suffix: &str) -> io::Result<Vec<PathBuf>> {
     let mut moved = Vec::new();
     for ending in ["-wal", "-journal", "-shm"] {
-        let log = with_suffix(path, ending);
-        match fs::symlink_metadata(&log) {
+        let journal = with_suffix(path, ending);
+        match fs::symlink_metadata(&journal) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Ok(file) if file.len() > 0 && ending != "-shm" => {
-                let kept = with_suffix(&log, suffix);
-                files::rename_new(&log, &kept)?;
+                let kept = with_suffix(&journal, suffix);
+                files::rename_new(&journal, &kept)?;
                 moved.push(kept);
             }
-            found => found.and_then(|_| fs::remove_file(&log))?,
+            found => found.and_then(|_| fs::remove_file(&journal))?,
         }
     }
     Ok(moved)

@@ -14,7 +14,7 @@ impl Maintenance for SqliteStore {
     fn in_place(&self) -> Result<()> {
         let writing = self.writer()?;
         let checked = self.check_place();
-        if checked.is_err() && self.lock.is_some() && self.place.only_log_is_gone() {
+        if checked.is_err() && self.lock.is_some() && self.place.only_wal_is_gone() {
             checkpoint::rescue(&writing.connection);
         }
         checked
@@ -33,12 +33,12 @@ impl Maintenance for SqliteStore {
         Ok(database? & index?)
     }
 
-    fn forget(&self, wait: Duration) -> Result<Forgotten> {
+    fn purge(&self, wait: Duration) -> Result<Forgotten> {
         const CONTEXT: &str = "purging erased words from the search index";
         self.check_place()?;
         let WriterState { index, connection, .. } = &mut *self.writer()?;
         connection.busy_timeout(Duration::ZERO).context(CONTEXT)?;
-        let index = index.forget(connection, wait);
+        let index = index.purge(connection, wait);
         connection.busy_timeout(self.options.busy_timeout).context(CONTEXT)?;
         // The database is purged even if the search index could not be.
         let database = checkpoint::purge_erased(connection, WalOwner::Database, wait, self.options.busy_timeout)?;

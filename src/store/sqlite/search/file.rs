@@ -67,7 +67,7 @@ const SCHEMA: &str = "
 /// Suffixes of the index and of SQLite's files beside it.
 const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-/// Maximum time that one call of [`SearchIndex::forget`] spends on changes, because new turns wait meanwhile.
+/// Maximum time that one call of [`SearchIndex::purge`] spends on changes, because new turns wait meanwhile.
 const PURGE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Returns the path of the index of a database.
@@ -123,8 +123,8 @@ impl SearchIndex {
     /// Waits for readers for at most `wait`.
     ///
     /// If the index cannot purge them, for example on a full disk, its file is deleted.
-    pub(in super::super) fn forget(&mut self, database: &Connection, wait: Duration) -> Result<Forgotten> {
-        match self.forget_changes(database, wait) {
+    pub(in super::super) fn purge(&mut self, database: &Connection, wait: Duration) -> Result<Forgotten> {
+        match self.purge_changes(database, wait) {
             Err(error) if error.kind() != ErrorKind::Busy && self.is_owner => {
                 tracing::warn!(%error, "search index could not be purged of erased words; rebuilding it");
                 self.open = None;
@@ -135,11 +135,11 @@ impl SearchIndex {
                 self.open = None;
                 Ok(Forgotten::Held)
             }
-            forgotten => forgotten,
+            purged => purged,
         }
     }
 
-    fn forget_changes(&mut self, database: &Connection, wait: Duration) -> Result<Forgotten> {
+    fn purge_changes(&mut self, database: &Connection, wait: Duration) -> Result<Forgotten> {
         self.open_existing()?;
         let Some(OpenIndex { connection, .. }) = &mut self.open else {
             // An index that does not belong to the database may contain erased words.

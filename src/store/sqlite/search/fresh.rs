@@ -31,7 +31,7 @@ pub(super) struct UnindexedHits {
     pub(super) unsearched: u64,
 }
 
-/// Searches the tail.
+/// Searches the turns that were stored since the index was last brought up to date (the tail).
 pub(super) fn search_unindexed(snapshot: &Transaction<'_>, indexed_to: i64, expression: &str) -> Result<UnindexedHits> {
     let limit = i64::try_from(MAX_TURNS).expect("small");
     search(
@@ -67,16 +67,17 @@ pub(super) fn search_changed(
 fn search(snapshot: &Transaction<'_>, sql: &str, values: impl Params, expression: &str) -> Result<UnindexedHits> {
     let mut select = snapshot.prepare_cached(sql).context(CONTEXT)?;
     let mut rows = select.query(values).context(CONTEXT)?;
-    let (mut turns, mut text): (Vec<(i64, Option<String>, String)>, _) = (Vec::new(), 0);
+    let mut turns: Vec<(i64, Option<String>, String)> = Vec::new();
+    let mut text_bytes = 0;
     let mut is_cut = false;
     while let Some(row) = rows.next().context(CONTEXT)? {
-        let turn: (i64, Option<String>, String) = row.try_into().context(CONTEXT)?;
-        text += turn.2.len() + turn.1.as_ref().map_or(0, String::len);
-        is_cut = turns.len() == MAX_TURNS || text > MAX_TEXT_BYTES && !turns.is_empty();
+        let (id, last, heard): (i64, Option<String>, String) = row.try_into().context(CONTEXT)?;
+        text_bytes += heard.len() + last.as_ref().map_or(0, String::len);
+        is_cut = turns.len() == MAX_TURNS || text_bytes > MAX_TEXT_BYTES && !turns.is_empty();
         if is_cut {
             break;
         }
-        turns.push(turn);
+        turns.push((id, last, heard));
     }
     let Some((from, ..)) = turns.last() else {
         return Ok(UnindexedHits { from: i64::MAX, ..UnindexedHits::default() });

@@ -79,7 +79,7 @@ pub(super) fn catch_up(connection: &mut Connection) -> Result<Slice> {
         state.after = first.map_or(0, |first| first - 1);
     }
     if purge::is_owed(&transaction)? {
-        purge::go_on(&transaction)?;
+        purge::resume(&transaction)?;
     }
     note(&transaction, state)?;
     let left = left(state, &transaction)?;
@@ -177,7 +177,7 @@ fn take_some_changes_in(transaction: &Transaction<'_>, state: &mut IndexState) -
             deleted.insert(turn);
         }
     }
-    time_blocks::forget(transaction, &deleted)?;
+    time_blocks::delete_empty_blocks(transaction, &deleted)?;
     merge(transaction, MAX_MERGED_PAGES)
 }
 

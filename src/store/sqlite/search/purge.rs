@@ -45,7 +45,7 @@ pub(super) fn is_owed(connection: &Connection) -> Result<bool> {
 }
 
 /// Continues the rewrite by a slice, or begins it.
-pub(super) fn go_on(transaction: &Transaction<'_>) -> Result<()> {
+pub(super) fn resume(transaction: &Transaction<'_>) -> Result<()> {
     let end = Instant::now() + SLICE;
     let level: Option<usize> = transaction
         .query_row("SELECT rewritten_level FROM turn_search_state", [], |row| row.get(0))

@@ -64,7 +64,7 @@ pub(super) fn extend_blocks(transaction: &Transaction<'_>, call_id: i64) -> Resu
 }
 
 /// Deletes the ranges of blocks that became empty when these turns were deleted.
-pub(super) fn forget(transaction: &Transaction<'_>, deleted: &BTreeSet<i64>) -> Result<()> {
+pub(super) fn delete_empty_blocks(transaction: &Transaction<'_>, deleted: &BTreeSet<i64>) -> Result<()> {
     let blocks: BTreeSet<i64> = deleted.iter().map(|turn| turn >> BLOCK_BITS).collect();
     for block in blocks {
         transaction

@@ -265,7 +265,7 @@ fn events_are_kept_as_they_came_and_those_that_cannot_be_read_are_counted() {
         let ids: Vec<_> = outcomes
             .iter()
             .map(|outcome| match outcome {
-                Ok(Written::Kept(kept)) => (kept.event_id.unwrap(), kept.replayed),
+                Ok(Written::Receipt(receipt)) => (receipt.event_id.unwrap(), receipt.replayed),
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -339,8 +339,10 @@ fn an_erased_call_is_known_as_such_and_goes_slice_by_slice() {
         let mut outcome = store.apply(now(), &[Write::EraseCall(conversation("long"))]).unwrap().remove(0).unwrap();
         let mut slices = 0;
         while outcome == Written::Begun {
-            let slice =
-                store.go_on_erasing(now(), Unfinished::Call(&conversation("long"))).unwrap().expect("it is unfinished");
+            let slice = store
+                .continue_erasing(now(), Unfinished::Call(&conversation("long")))
+                .unwrap()
+                .expect("it is unfinished");
             assert_eq!(slice.conversation_id, conversation("long"));
             slices += 1;
             if slice.finished {
@@ -350,13 +352,13 @@ fn an_erased_call_is_known_as_such_and_goes_slice_by_slice() {
         assert_eq!(outcome, Written::Done);
         assert!(slices > 0, "a call of 3,000 turns is no single slice");
         for which in [Unfinished::Erasures, Unfinished::All, Unfinished::Call(&conversation("other"))] {
-            assert_eq!(store.go_on_erasing(now(), which).unwrap(), None);
+            assert_eq!(store.continue_erasing(now(), which).unwrap(), None);
         }
         assert!(store.is_erased(&conversation("long")).unwrap());
         assert!(store.call(&conversation("long")).unwrap().is_none());
         assert_eq!(store.call(&conversation("other")).unwrap().unwrap().turn_count, 1);
         assert_eq!(found(store, search_for("words")), [""; 0]);
-        assert_eq!(store.forget(Duration::from_secs(5)).unwrap(), Forgotten::All, "nobody reads an older state");
+        assert_eq!(store.purge(Duration::from_secs(5)).unwrap(), Forgotten::All, "nobody reads an older state");
         while !store.rest().unwrap() {}
     });
 }
