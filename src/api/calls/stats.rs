@@ -181,7 +181,8 @@ struct CallSums {
     agent: Speech,
     /// Totals of the drivers' turns.
     driver: Speech,
-    /// Silence between turns, in seconds, estimated in the same way as `seconds` of a speaker.
+    /// Silence between turns, in seconds, estimated in the same way as `seconds` of a speaker. A pause of more than five
+    /// minutes does not count.
     silence_seconds: f64,
     /// Number of calls that a person answered.
     reached: u64,

@@ -21,7 +21,7 @@ const MAX_TURNS: i64 = 10_000;
 
 /// Selects the columns of `call_figures` from `agent_turns` on for one conversation, from the times that
 /// [`crate::domain::Call`] shows. Only words count. Those of a machine that answered count as nobody's, but are no
-/// silence.
+/// silence. Nor is a pause of more than five minutes ([`TalkTime::silence_seconds`]).
 macro_rules! talk {
     () => {
         "SELECT count(*) FILTER (WHERE speaker = 'agent') AS agent_turns, \
@@ -32,7 +32,8 @@ macro_rules! talk {
                 FILTER (WHERE speaker = 'agent'), 0.0), 3) AS agent_seconds, \
             round(ifnull(sum(ifnull(min(characters / 15.0, gap), characters / 15.0)) \
                 FILTER (WHERE speaker = 'driver'), 0.0), 3) AS driver_seconds, \
-            round(ifnull(sum(max(gap - characters / 15.0, 0.0)), 0.0), 3) AS silence_seconds \
+            round(ifnull(sum(iif(gap - characters / 15.0 > 300.0, 0.0, max(gap - characters / 15.0, 0.0))), 0.0), 3) \
+                AS silence_seconds \
          FROM (SELECT speaker, characters, \
                 max((julianday(lead(said_at) OVER said) - julianday(said_at)) * 86400.0, 0.0) AS gap \
                FROM (SELECT iif(t.speaker_type = 'driver' AND c.answered_by IN ('voicemail', 'fax'), 'machine', \

@@ -66,6 +66,29 @@ fn who_talked_how_much_is_made_of_characters_and_times() {
 }
 
 #[test]
+fn a_pause_of_more_than_five_minutes_is_no_silence() {
+    let service = Service::start();
+    said(&service, "conv_a", "agent", 2, "2026-09-28T12:00:00Z");
+    said(&service, "conv_a", "user", 1, "2026-09-28T12:00:05Z");
+    // Five minutes of silence, and then a millisecond more.
+    said(&service, "conv_a", "agent", 1, "2026-09-28T12:05:06Z");
+    said(&service, "conv_a", "agent", 1, "2026-09-28T12:10:07.001Z");
+    // Hours later, the call goes on.
+    said(&service, "conv_a", "user", 2, "2026-09-28T20:00:00Z");
+    said(&service, "conv_a", "agent", 1, "2026-09-28T20:00:10Z");
+    let figures = || {
+        let stats = stats(&service, "")["all"].clone();
+        [&stats["silence_seconds"], &stats["agent"]["seconds"], &stats["driver"]["seconds"]].map(Value::clone)
+    };
+    let expected = [json!(3.0 + 300.0 + 8.0), json!(5.0), json!(3.0)];
+    assert_eq!(figures(), expected);
+    service.patch("/api/v1/calls/conv_a", &json!({"status": "completed"})).expect(200);
+    assert_eq!(figures(), expected, "stored");
+    assert_eq!(forget(&service), 1);
+    assert_eq!(figures(), expected, "computed");
+}
+
+#[test]
 fn calls_are_counted_by_day_of_a_zone_by_driver_and_in_a_range() {
     let service = Service::start();
     for (id, name) in [(1, "Maria Kowalski"), (2, "Jo Brandt")] {
