@@ -199,6 +199,13 @@ pub struct CallReport {
     pub tool_error: bool,
 }
 
+impl CallReport {
+    /// Returns true for a conversation that a sub-agent held for another one.
+    pub fn is_of_sub_agent(&self) -> bool {
+        self.parent_conversation_id.is_some() || self.initiation_source.as_deref() == Some("subagent_tool")
+    }
+}
+
 /// The results of reconciling a call's turns with its records.
 ///
 /// Live turns are the delivered ones and, if there is a record after the call, those in histories.

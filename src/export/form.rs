@@ -16,6 +16,22 @@ impl CallContext {
         placed.call.at.map(|at| u64::try_from(at.unix_micros().saturating_sub(start)).unwrap_or(0) / 1000)
     }
 
+    /// Returns the name of the one who said a turn, or `None` if nobody did.
+    pub(super) fn name_of(&self, turn: &Turn) -> Option<&'static str> {
+        match turn.said_by() {
+            SaidBy::Agent => Some("Agent"),
+            SaidBy::Driver if self.call.report.is_of_sub_agent() => Some("Request"),
+            SaidBy::Driver => Some("Driver"),
+            SaidBy::Mailbox => Some("Mailbox"),
+            SaidBy::Nobody => None,
+        }
+    }
+
+    /// Returns name and label of a turn, such as `Driver (keypad)` or `(silence)`.
+    pub(super) fn heading(&self, turn: &Turn) -> String {
+        [self.name_of(turn), kind_label(turn)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
     /// Returns the time of a turn since the start of the call, in milliseconds.
     pub(super) fn offset(&self, turn: &Turn) -> u64 {
         self.call.offset_micros(turn) / 1000
@@ -47,16 +63,6 @@ pub(super) fn words(turn: &Turn) -> &str {
     turn.final_text.as_ref().unwrap_or(&turn.message).as_str()
 }
 
-/// Returns the name of the one who said a turn, or `None` if nobody did.
-pub(super) const fn name_of(turn: &Turn) -> Option<&'static str> {
-    match turn.said_by() {
-        SaidBy::Agent => Some("Agent"),
-        SaidBy::Driver => Some("Driver"),
-        SaidBy::Mailbox => Some("Mailbox"),
-        SaidBy::Nobody => None,
-    }
-}
-
 /// Returns the label of a turn that is not speech, and is therefore shown faintly.
 pub(super) const fn kind_label(turn: &Turn) -> Option<&'static str> {
     match turn.kind {
@@ -67,11 +73,6 @@ pub(super) const fn kind_label(turn: &Turn) -> Option<&'static str> {
         TurnKind::Text => Some("(typed)"),
         TurnKind::Context => Some("(context)"),
     }
-}
-
-/// Returns name and label of a turn, such as `Driver (keypad)` or `(silence)`.
-pub(super) fn heading(turn: &Turn) -> String {
-    [name_of(turn), kind_label(turn)].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the name of a tool call for people, such as `Tool set_point failed`.

@@ -4,7 +4,7 @@
 //! takes precedence over its times: a cue never starts before the previous one. Records contain whole seconds, so
 //! several turns may start at one time; they share the time until the next start, in proportion to their length.
 
-use super::form::{CallContext, Formatter, heading, kind_label, lines_of, name_of, tool_heading, words};
+use super::form::{CallContext, Formatter, kind_label, lines_of, tool_heading, words};
 use crate::domain::{PlacedToolCall, Turn};
 use std::io::{self, Write};
 
@@ -111,9 +111,9 @@ impl Formatter for SubtitleWriter {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         let start = self.of.offset(&turn);
         let cue = Cue {
-            voice: name_of(&turn),
+            voice: self.of.name_of(&turn),
             label: kind_label(&turn),
-            heading: heading(&turn),
+            heading: self.of.heading(&turn),
             text: words(&turn).to_owned(),
         };
         self.push(start, cue, out)

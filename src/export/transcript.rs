@@ -4,8 +4,7 @@
 //! Markdown all special characters are escaped.
 
 use super::form::{
-    CallContext, CallPosition, Formatter, clock, heading, kind_label, lines_of, name_of, tool_details, tool_heading,
-    words,
+    CallContext, CallPosition, Formatter, clock, kind_label, lines_of, tool_details, tool_heading, words,
 };
 use crate::domain::{PlacedToolCall, Turn};
 use std::fmt::Write as _;
@@ -55,7 +54,7 @@ impl Formatter for Text {
     fn turn(&mut self, turn: Turn, out: &mut dyn Write) -> io::Result<()> {
         let text = lines_of(words(&turn)).collect::<Vec<_>>().join("\n    ");
         self.last = self.of.offset(&turn);
-        writeln!(out, "[{}] {}: {text}", clock(self.last), heading(&turn))
+        writeln!(out, "[{}] {}: {text}", clock(self.last), self.of.heading(&turn))
     }
 
     fn tool(&mut self, call: &PlacedToolCall, out: &mut dyn Write) -> io::Result<()> {
@@ -91,7 +90,7 @@ impl Formatter for Markdown {
         // A backslash at the end of a line is a line break within the paragraph.
         let text = lines_of(words(&turn)).map(escaped).collect::<Vec<_>>().join("\\\n");
         self.last = self.of.offset(&turn);
-        let name = name_of(&turn).map(|name| format!("**{name}** ")).unwrap_or_default();
+        let name = self.of.name_of(&turn).map(|name| format!("**{name}** ")).unwrap_or_default();
         let kind = kind_label(&turn).map(|label| format!("*{label}* ")).unwrap_or_default();
         writeln!(out, "\n{name}{kind}{} {text}", clock(self.last))
     }

@@ -51,6 +51,23 @@ fn a_row_of_a_turn_tells_its_kind_and_who_said_it() {
 }
 
 #[test]
+fn a_sub_agent_answers_requests_not_the_driver() {
+    let service = whole();
+    let count = |format: &str, name: &str| {
+        let file = download(&service, &format!("format={format}&conversation_id=conv_a"));
+        // The heading of a call names its driver.
+        file.lines().filter(|line| line.contains(name) && *line != "Driver: not known").count()
+    };
+    let formats = [("text", "Driver"), ("markdown", "**Driver**"), ("vtt", "<v Driver>"), ("srt", "Driver")];
+    let request = |name: &str| name.replace("Driver", "Request");
+    let before = formats.map(|(format, name)| (count(format, name), count(format, &request(name))));
+    assert!(before.iter().all(|(drivers, requests)| *drivers > 0 && *requests == 0), "{before:?}");
+    change(&service, "UPDATE calls SET initiation_source = 'subagent_tool'");
+    let after = formats.map(|(format, name)| (count(format, &request(name)), count(format, name)));
+    assert_eq!(after, before);
+}
+
+#[test]
 fn transcripts_label_what_is_no_speech_and_show_tool_calls_if_asked() {
     let service = whole();
     let labels = |format: &str, more: &str, label: &str| -> usize {
