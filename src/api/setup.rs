@@ -14,11 +14,16 @@ use crate::telemetry::metrics::METRICS;
 use poem::Request;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Parts of the service that are set up, apart from those that the handlers know.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SetupFacts {
+    /// Absolute path of the database; `None` if the store is not one file.
+    pub database: Option<PathBuf>,
+    /// systemd unit that runs the service.
+    pub systemd_unit: Option<String>,
     /// Interval of automatic backups.
     pub backup_every: Option<Duration>,
     /// Age at which ended calls are erased.
@@ -259,6 +264,12 @@ struct Setup {
     version: String,
     /// Start of the service. Deliveries are counted from then on.
     started_at: DateTime,
+    /// Absolute path of the database.
+    #[oai(nullable)]
+    database: Option<String>,
+    /// systemd unit that runs the service; null if no unit of the system runs it.
+    #[oai(nullable)]
+    systemd_unit: Option<String>,
     /// The webhooks.
     webhooks: Vec<WebhookObject>,
     /// True if reading requires a token.
@@ -295,6 +306,8 @@ impl Example for Setup {
         Self {
             version: "0.1.0".to_owned(),
             started_at: DateTime(Timestamp::parse("2026-09-28T06:00:00Z").expect("a valid time")),
+            database: Some("/var/lib/transcribe-hook/transcribe-hook.db".to_owned()),
+            systemd_unit: Some("transcribe-hook.service".to_owned()),
             webhooks: vec![WebhookObject::example()],
             api_token: true,
             ingest_token: true,
@@ -357,8 +370,9 @@ impl SetupApi {
 impl SetupApi {
     /// Show the setup
     ///
-    /// Returns each webhook with its last accepted and last refused delivery since the service started, and the parts
-    /// of the service that are not set up. Contains no secrets.
+    /// Returns each webhook with its last accepted and last refused delivery since the service started, the parts of
+    /// the service that are not set up, and what commands on its machine need: the database and the systemd unit.
+    /// Contains no secrets.
     #[oai(path = "/setup", method = "get", operation_id = "get_setup")]
     async fn get_setup(&self, request: &Request) -> Result<JsonOk<Setup>, Errors<ListErrors>> {
         reject_query_params(request)?;
@@ -368,6 +382,8 @@ impl SetupApi {
         Ok(JsonOk(Setup {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: DateTime(self.started),
+            database: self.facts.database.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            systemd_unit: self.facts.systemd_unit.clone(),
             webhooks: Webhook::ALL.into_iter().map(|webhook| self.webhook(webhook)).collect(),
             api_token: self.has_api_token,
             ingest_token: self.has_ingest_token,

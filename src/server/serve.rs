@@ -209,6 +209,8 @@ pub async fn serve(
     let (writer, mut writer_thread) =
         Writer::start(store.clone(), settings.writing, settings.parser).map_err(ServeError::Io)?;
     let facts = SetupFacts {
+        database: store.copier().database().and_then(|path| std::path::absolute(path).ok()),
+        systemd_unit: systemd::unit(),
         backup_every: settings.backups.backups.as_ref().map(|backups| backups.every),
         retention: settings.retention,
         access_log_keep: settings.access_log_keep,

@@ -83,6 +83,17 @@ fn what_is_missing_is_named_with_its_flag() {
 }
 
 #[test]
+fn the_database_and_the_unit_are_named_for_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().canonicalize().unwrap().join("calls of today.db");
+    let service = Service::start_on(&database, &[]);
+    let setup = setup(&service);
+    assert_eq!(setup["database"], database.to_str().unwrap());
+    // This test is no unit of systemd, whatever runs it.
+    assert_eq!(setup["systemd_unit"], Value::Null);
+}
+
+#[test]
 fn the_setup_is_read_only_with_a_token() {
     let service = Service::start_guarded(&[]);
     service.get_with("/api/v1/setup", &[]).expect_error(401);

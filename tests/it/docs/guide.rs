@@ -137,6 +137,10 @@ fn compare(shown: &Value, got: &Value, sent: &Sent, times: &mut Times, at: &str)
                         };
                         assert!((own(shown) && own(got)) || shown == got, "{at}: {got} where the guide has {shown}");
                     }
+                    "database" => {
+                        let is_absolute = |path: &Value| path.as_str().is_some_and(|path| path.starts_with('/'));
+                        assert!(is_absolute(shown) && is_absolute(got), "{at}: {got} where the guide has {shown}");
+                    }
                     "next_cursor" => {
                         let cursor = |cursor: &Value| match cursor {
                             Value::Null => false,
