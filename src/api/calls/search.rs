@@ -143,7 +143,8 @@ impl SearchApi {
         /// Only turns with a time before this one.
         said_before: Query<Option<DateTime>>,
         /// `best` (default): the 300 most recently stored matches first, sorted by rank, then the 300 before them, and
-        /// so on. `desc`: the most recently stored matches first; `newest` is its former name.
+        /// so on. `desc`: the most recently stored matches first, so turns of old calls are first after an import or
+        /// backfill; `newest` is its former name.
         order: Query<Option<SearchOrder>>,
         /// The `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
