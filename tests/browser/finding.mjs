@@ -20,8 +20,8 @@ export const steps = {
     await see(opened, ".scroll .row .name bdi", rows);
   },
 
-  /** Hits of one call stand together, with their number and their seconds. */
-  async grouped(opened, { words, speaker, groups }) {
+  /** Hits of one call stand together, with their number and their seconds, in the order that is named. */
+  async grouped(opened, { words, speaker, groups, order }) {
     await opened.page.getByRole("searchbox").fill(words);
     if (speaker !== undefined) await opened.page.getByRole("combobox", { name: "Speaker" }).selectOption(speaker);
     const names = groups.map(({ name }) => name).join();
@@ -32,6 +32,8 @@ export const steps = {
       seconds: [...group.querySelectorAll(".at")].map((at) => at.textContent),
     })));
     assert.deepEqual(shown, groups);
+    const named = await opened.page.getByRole("combobox", { name: "Sort order of results" }).evaluate((select) => select.selectedOptions[0].text);
+    if (order) assert.equal(named, order);
     await accessible(opened);
   },
 
@@ -214,6 +216,52 @@ export const steps = {
     const text = await line.innerText();
     for (const part of parts) assert.ok(text.includes(part), `${part} is not in ${text}`);
     await page.emulateMedia({ media: "screen" });
+  },
+
+  /** The state of a webhook, and the class of its mark. */
+  async hookState(opened, { name, state, kind }) {
+    const chip = opened.page.locator(".webhook h2", { hasText: name }).locator(".chip", { hasText: state });
+    await chip.waitFor();
+    assert.equal(await chip.getAttribute("class"), `chip ${kind}`);
+    await accessible(opened);
+    await fits(opened);
+  },
+
+  /** Opens the set-up page again, with these values in place of the service's. */
+  async setUpWith(opened, { setup, webhooks }) {
+    const { page } = opened;
+    await page.route(/\/api\/v1\/setup$/, async (route) => {
+      const response = await route.fetch();
+      const body = Object.assign(await response.json(), setup);
+      for (const hook of body.webhooks) Object.assign(hook, webhooks[hook.path]);
+      return route.fulfill({ response, json: body });
+    });
+    await page.reload();
+    await page.locator("#missing-title").waitFor();
+  },
+
+  /** The commands and lines for what is missing. */
+  async setUpCommands(opened) {
+    const parts = opened.page.locator("section.figure", { has: opened.page.locator("#missing-title") });
+    await parts.waitFor();
+    await accessible(opened);
+    await fits(opened);
+    return parts.locator("pre").allInnerTexts();
+  },
+
+  /** Who and which call have most of the width on a phone; nothing has to be scrolled to the side. */
+  async wideCells(opened, { phone }) {
+    await opened.page.locator(".accesses tbody tr").first().waitFor();
+    const rows = await opened.page.evaluate(() => [...document.querySelectorAll(".accesses tbody tr")].map((row) => ({
+      lines: new Set([...row.cells].map((cell) => Math.round(cell.getBoundingClientRect().top))).size,
+      least: Math.min(...[row.cells[1], row.cells[3]].map((cell) => cell.clientWidth / row.clientWidth)),
+    })));
+    for (const { lines, least } of rows) {
+      assert.equal(lines, phone ? 2 : 1);
+      if (phone) assert.ok(least > 0.5, `a cell has ${least} of the width`);
+    }
+    const hidden = await opened.page.evaluate(() => [...document.querySelectorAll(".table")].filter((e) => e.scrollWidth > e.clientWidth + 1).length);
+    assert.equal(hidden, 0);
   },
 
   /** What the page says of each webhook and of what is missing. */

@@ -1,7 +1,7 @@
 // Steps on a list of many calls.
 
 import { strict as assert } from "node:assert";
-import { until } from "./look.mjs";
+import { accessible, until } from "./look.mjs";
 
 /** Maximum time for loading all calls, in milliseconds. */
 const LOADING_MS = 240_000;
@@ -57,6 +57,29 @@ export const steps = {
     const changed = await page.evaluate(() => [...window.changed].map((row) => row.querySelector("a").dataset.call));
     assert.deepEqual(changed, [turn.conversation_id]);
     assert.ok(cost < most, `the page's scripts took ${Math.round(cost)} ms`);
+  },
+
+  /** An open call that is not loaded is the first row, and none is when another one is opened. */
+  async pinned(opened, { conversation, other }) {
+    const { page } = opened;
+    const links = () => page.locator(".scroll .row a").evaluateAll((links) => links.map((link) => link.dataset.call));
+    await page.locator(`.row a[data-call="${conversation}"][aria-current]`).waitFor();
+    assert.equal((await links())[0], conversation);
+    assert.equal(await page.locator(".group h2").first().innerText(), "Open call");
+    const when = await page.locator(".row .when").first().innerText();
+    assert.match(when, /, \d/, "its day is named");
+    await accessible(opened);
+    await page.locator(`.row a[data-call="${other}"]`).click();
+    await until(opened, (id) => !document.querySelector(`.row a[data-call="${id}"]`), conversation);
+    assert.equal(await page.locator(`.row a[data-call="${other}"]`).getAttribute("aria-current"), "true");
+    await page.goBack();
+    await page.locator(`.row a[data-call="${conversation}"][aria-current]`).waitFor();
+    // Once it is loaded, it is in its place alone.
+    await steps.orderedRows(opened, { rows: 7100 });
+    const all = await links();
+    assert.equal(all.filter((id) => id === conversation).length, 1);
+    assert.ok(all.indexOf(conversation) > 6000);
+    assert.equal(await page.locator(`.row a[data-call="${conversation}"]`).getAttribute("aria-current"), "true");
   },
 
   /** A call far down opens, and the list keeps its place. */

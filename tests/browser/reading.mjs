@@ -198,6 +198,48 @@ export const steps = {
     await fits(opened);
   },
 
+  /** Who talks how much, in the chart, and the silence, in the text above it. */
+  async speakingTime(opened, { rows, silence }) {
+    const figure = opened.page.locator("figure", { has: opened.page.getByRole("heading", { name: "Speaking time" }) });
+    await figure.locator(".drawing text:not(.name)").first().waitFor();
+    assert.deepEqual(await figure.locator(".drawing text:not(.name)").allTextContents(), rows);
+    const widths = await figure.locator(".drawing rect").evaluateAll((parts) => parts.map((part) => Number(part.getAttribute("width"))));
+    const whole = await figure.locator(".drawing").evaluate((drawing) => drawing.clientWidth);
+    assert.ok(Math.abs(widths.reduce((sum, width) => sum + width, 0) - whole) < 1, `${widths} fill ${whole}`);
+    assert.ok((await figure.locator("p").first().innerText()).includes(` ${silence},`));
+  },
+
+  /** No row of tiles has a hole at its end. */
+  async filledRows(opened) {
+    const { page } = opened;
+    await page.getByRole("heading", { name: "Calls by day" }).waitFor();
+    const holes = await page.evaluate(() => [...document.querySelectorAll(".tiles")].flatMap((tiles) => {
+      const ends = new Map();
+      for (const tile of tiles.children) {
+        const { top, right } = tile.getBoundingClientRect();
+        ends.set(Math.round(top), Math.max(right, ends.get(Math.round(top)) ?? 0));
+      }
+      return [...ends.values()].map((right) => tiles.getBoundingClientRect().right - right);
+    }));
+    assert.ok(holes.length > 2, `${holes}`);
+    assert.deepEqual(holes.filter((hole) => hole > 1), []);
+    assert.equal(await page.evaluate(() => new Set([...document.querySelectorAll(".tiles > .tile")].map((tile) => Math.round(tile.getBoundingClientRect().left))).size > 1), true, "they stand side by side");
+  },
+
+  /** Every label of a drawing is inside its figure, and none covers another one. */
+  async labelsInside(opened) {
+    await until(opened, () => document.querySelectorAll(".drawing svg").length === 3, null);
+    const found = await opened.page.evaluate(() => [...document.querySelectorAll(".drawing svg")].flatMap((svg) => {
+      const frame = svg.getBoundingClientRect();
+      const labels = [...svg.querySelectorAll("text")].map((text) => ({ text: text.textContent, box: text.getBoundingClientRect() }));
+      const outside = labels.filter(({ box }) => box.left < frame.left - 0.5 || box.right > frame.right + 0.5).map(({ text }) => `${text} is outside`);
+      const covered = labels.flatMap((one, n) => labels.slice(n + 1).filter(({ box }) =>
+        box.left < one.box.right && one.box.left < box.right && box.top < one.box.bottom - 2 && one.box.top < box.bottom - 2).map(({ text }) => `${text} covers ${one.text}`));
+      return [...outside, ...covered];
+    }));
+    assert.deepEqual(found, []);
+  },
+
   /** Groups the calls by a property. The shares add up, and the control keeps the focus. */
   async byProperty(opened, { name, by, values, calls }) {
     const { page } = opened;
@@ -241,7 +283,7 @@ export const steps = {
 
   /** The line on events that could not be read. */
   async unreadEvents(opened, { text }) {
-    await opened.page.getByText("No calls in this period").waitFor();
+    await opened.page.getByText("No calls yet").waitFor();
     const shown = await opened.page.locator("#unread").textContent();
     if (shown !== text) throw new Error(`the page says: ${shown}`);
     await accessible(opened);

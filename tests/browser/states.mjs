@@ -15,6 +15,32 @@ export const steps = {
     return { command: await page.locator("pre").first().innerText(), tool: JSON.parse(await tool.innerText()) };
   },
 
+  /** The command of a first turn, once it holds a text. */
+  async firstCommand(opened, { holds }) {
+    const command = opened.page.locator("pre", { hasText: holds });
+    await command.waitFor();
+    await accessible(opened);
+    await fits(opened);
+    return command.innerText();
+  },
+
+  /** A heading, in a view that is accessible. */
+  async says(opened, { heading }) {
+    await opened.page.getByRole("heading", { name: heading }).filter({ visible: true }).first().waitFor();
+    await accessible(opened);
+    await fits(opened);
+  },
+
+  async press(opened, { button }) {
+    await opened.page.getByRole("button", { name: button }).click();
+  },
+
+  /** Waits until the texts of what fits a selector are these. */
+  async see(opened, { selector, texts }) {
+    await see(opened, selector, texts);
+    await accessible(opened);
+  },
+
   async signIn(opened, { token, wrong }) {
     const { page } = opened;
     await page.getByRole("heading", { name: "Sign in to read calls" }).waitFor();

@@ -24,9 +24,11 @@ export class CallView {
   /**
    * @param {HTMLElement} pane
    * @param {(id: string) => void} erased called for a call that does not exist any more
+   * @param {(call: Call) => void} shown called when the call is shown or changed
    */
-  constructor(pane, erased) {
+  constructor(pane, erased, shown) {
     this.pane = pane;
+    this.shown = shown;
     this.erased = erased;
     /** A call that was not found, or was erased while it was open. @type {string | null} */
     this.absent = null;
@@ -238,6 +240,7 @@ export class CallView {
   drawHead() {
     const call = this.call;
     if (!call || !this.head || !this.facts || !this.playerPlace) return;
+    this.shown(call);
     const live = call.status === "in_progress";
     const toggle = el("button", { type: "button", class: "facts-toggle", "aria-controls": "facts", "aria-expanded": String(this.frame?.classList.contains("open-facts") ?? false),
       onclick: () => toggle.setAttribute("aria-expanded", String(this.frame?.classList.toggle("open-facts"))) }, "About");

@@ -34,15 +34,16 @@ function roundUp(value) {
   * @param {string} says description of the chart
  */
 export function columns(columns, series, says) {
-  const [height, left, bottom, top] = [200, 34, 22, 8];
+  const [height, bottom, top] = [200, 22, 8];
   const total = (/** @type {Record<string, number>} */ values) => series.reduce((sum, { key }) => sum + values[key], 0);
   const end = roundUp(Math.max(...columns.map(({ values }) => total(values))));
+  const left = 13 + widthOf(end.toLocaleString());
   const y = (/** @type {number} */ value) => height - bottom - (value / end) * (height - bottom - top);
   return drawing((width) => {
     const step = (width - left) / columns.length;
     const thick = Math.max(1, Math.min(step * 0.72, 36));
     // As many labels as fit.
-    const every = Math.max(1, Math.ceil(62 / step));
+    const every = Math.max(1, Math.ceil(72 / step));
     return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": says },
       [0, 0.5, 1].map((part) => [
         svg("line", { class: "grid", x1: left, x2: width, y1: y(end * part), y2: y(end * part) }),
@@ -59,7 +60,7 @@ export function columns(columns, series, says) {
         const last = (columns.length - 1 - n) % every === 0;
         return [
           svg("g", null, svg("title", null, says), svg("rect", { class: "reach", x: left + step * n, width: step, y: top, height: height - bottom - top }), parts),
-          last && svg("text", { x: Math.min(middle, width - 24), y: height - 5, "text-anchor": "middle" }, label),
+          last && svg("text", { x: Math.min(middle, width - widthOf(label) / 2), y: height - 5, "text-anchor": "middle" }, label),
         ];
       }));
   });
@@ -81,7 +82,7 @@ export function shares(rows, series, says) {
         x += Number(part.getAttribute("width"));
         return part;
       });
-      return svg("g", null, svg("title", null, says), svg("text", { class: "name", x: 0, y: line * n + 13 }, name),
+      return svg("g", null, svg("title", null, says), svg("text", { class: "name", x: 0, y: line * n + 13 }, fitting(name, width - widthOf(says) - 12)),
         svg("text", { x: width, y: line * n + 13, "text-anchor": "end" }, says), parts);
     })));
 }
@@ -99,6 +100,11 @@ export function bars(rows, whole, says) {
       svg("text", { x: width, y: line * n + 13, "text-anchor": "end" }, says),
       svg("rect", { class: "rail", x: 0, y: line * n + 19, width, height: bar, rx: 2 }),
       svg("rect", { class: "completed", x: 0, y: line * n + 19, width: value > 0 ? Math.max(2, (value / whole) * width) : 0, height: bar, rx: 2 })))));
+}
+
+/** Returns about how wide a text is, in pixels. @param {string} text */
+function widthOf(text) {
+  return text.length * 7;
 }
 
 /** Shortens a text to about this width, in pixels. @param {string} text @param {number} width */

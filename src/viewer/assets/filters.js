@@ -111,7 +111,7 @@ export function filters() {
   const order = el("select", { "aria-label": "Order", onchange: () => go({ order: /** @type {any} */ (order.value) }) },
     Object.entries(ORDERS).map(([value, { name }]) => el("option", { value }, name)));
   const sort = el("select", { "aria-label": "Sort order of results", onchange: () => go({ sort: sort.value === "best" ? "best" : "newest" }) },
-    el("option", { value: "newest" }, "Newest first"), el("option", { value: "best" }, "Best match first"));
+    el("option", { value: "newest" }, "Last received first"), el("option", { value: "best" }, "Best match first"));
   const speaker = el("select", { "aria-label": "Speaker", onchange: () => go({ speaker: /** @type {any} */ (speaker.value) }) },
     el("option", { value: "" }, "Said by anyone"), el("option", { value: "agent" }, "Said by the agent"), el("option", { value: "driver" }, "Said by the driver"));
   const reset = el("button", { type: "button", class: "link", onclick: () => {

@@ -54,6 +54,21 @@ export const DRIVER_SOURCE = {
 /** Speakers, and who else may have said a turn. @type {Record<string, string>} */
 export const SPEAKER = { agent: "Agent", driver: "Driver", mailbox: "Mailbox", nobody: "Note" };
 
+/**
+ * Returns the name of the one who said a turn. In the conversation of a sub-agent, another agent asks, not the driver.
+ * @param {import("./api.js").Turn} turn
+ * @param {import("./api.js").Call} call
+ */
+export function speakerOf(turn, call) {
+  const who = turn.said_by ?? turn.speaker_type;
+  return who === "driver" && isOfSubAgent(call) ? "Request" : SPEAKER[who];
+}
+
+/** Returns true for a conversation that a sub-agent held for another one. @param {import("./api.js").Call} call */
+export function isOfSubAgent(call) {
+  return Boolean(call.parent_conversation_id) || call.initiation_source === "subagent_tool";
+}
+
 /** Kinds of turns that are labelled, with their explanation. @type {Record<string, [string, string]>} */
 export const TURN_KIND = {
   silence: ["silence", "Nobody spoke; ElevenLabs notes this as a turn"],
@@ -84,7 +99,7 @@ export function badges(call) {
     call.answered_by === "fax" && { text: "Fax", kind: "warn", title: "A fax machine answered, not the driver" },
     call.status === "completed" && call.outcome === "failure" && { text: "Goal not met", kind: "warn" },
     call.channel && !["phone", "unknown"].includes(call.channel) ? { text: CHANNEL[call.channel], kind: "", title: "Not a phone call" } : null,
-    call.parent_conversation_id ? { text: "Sub-agent", kind: "", title: "A sub-agent held this conversation for another one" } : null,
+    isOfSubAgent(call) ? { text: "Sub-agent", kind: "", title: "A sub-agent held this conversation for another one" } : null,
     call.environment && call.environment !== "production" ? { text: call.environment, kind: "", title: "The agent’s environment" } : null,
     call.record_complete === false && { text: "Incomplete record", kind: "warn", title: "The record has fewer turns than ElevenLabs counted" },
     call.driver_conflict !== null && { text: "Driver?", kind: "warn", title: call.driver_conflict },

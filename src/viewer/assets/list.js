@@ -61,6 +61,8 @@ export class CallList {
     this.address = "";
     /** Link of the open call. @type {Element | null} */
     this.open = null;
+    /** The open call. It is shown first if it is not in the loaded part of the list. @type {Call | null} */
+    this.pinned = null;
     /** @type {string | null} */
     this.cursor = null;
     this.complete = false;
@@ -220,7 +222,20 @@ export class CallList {
 
   /** Removes a call. @param {string} id */
   remove(id) {
-    if (this.calls.delete(id)) this.drawSoon();
+    const wasPinned = this.isPinned(id);
+    if (this.pinned?.conversation_id === id) this.pinned = null;
+    if (this.calls.delete(id) || wasPinned) this.drawSoon();
+  }
+
+  /** Notes the open call. @param {Call} call */
+  pin(call) {
+    this.pinned = call;
+    if (this.isPinned(call.conversation_id)) this.drawSoon();
+  }
+
+  /** Returns true if a call is open but not in the loaded part of the whole list. @param {string} id */
+  isPinned(id) {
+    return id === this.pinned?.conversation_id && id === current().call && !this.calls.has(id) && !isNarrowed() && current().order === "";
   }
 
   /** Removes a call by its row number. @param {number} row */
@@ -287,6 +302,8 @@ export class CallList {
       groups.get(day).push(call);
     }
     const nodes = [];
+    const pinned = this.pinned && this.isPinned(this.pinned.conversation_id) ? this.pinned : null;
+    if (pinned) nodes.push(this.group("open", "Open call", null, [pinned]));
     if (live.length > 0) {
       const title = `${live.length.toLocaleString()}${this.moreLive ? " or more" : ""}`;
       nodes.push(this.group("live", "Live now", title, live));
@@ -295,8 +312,8 @@ export class CallList {
     for (const [day, ofDay] of groups) {
       nodes.push(this.group(day, day === "ranked" ? ORDERS[order].name : dayName(new Date(ofDay[0].call_start_time)), null, ofDay));
     }
-    for (const id of this.rows.keys()) if (!this.calls.has(id)) this.rows.delete(id);
-    for (const id of this.groups.keys()) if (!["live", "quiet"].includes(id) && !groups.has(id)) this.groups.delete(id);
+    for (const id of this.rows.keys()) if (!this.calls.has(id) && id !== pinned?.conversation_id) this.rows.delete(id);
+    for (const id of this.groups.keys()) if (!["open", "live", "quiet"].includes(id) && !groups.has(id)) this.groups.delete(id);
     if (this.complete) show(this.end);
     else if (!this.end.querySelector("button")) show(this.end, el("button", { type: "button", onclick: () => this.more() }, "Show more"));
     this.sum.hidden = !isNarrowed();
@@ -345,7 +362,9 @@ export class CallList {
   row(call) {
     const live = call.status === "in_progress";
     const name = nameOf(call);
-    const { order, drawnFor } = this;
+    const { order } = this;
+    const isPinned = this.isPinned(call.conversation_id);
+    const drawnFor = `${this.drawnFor}${isPinned ? " pinned" : ""}`;
     const row = this.rows.get(call.conversation_id);
     // A call that is over looks different only if it changes. A list may have ten thousand of them.
     if (row && !live && row.call === call && row.name === name && row.drawnFor === drawnFor) return row.node;
@@ -357,8 +376,8 @@ export class CallList {
     if (row?.shown === shown) return row.node;
     const known = call.driver_id !== null || call.external_number !== null;
     const start = new Date(call.call_start_time);
-    // Days are headings, but not of running calls and of calls by rank.
-    const dated = (live || ORDERS[order]?.ranked) && dayKey(start) !== dayKey(new Date());
+    // Days are headings, but not of running calls, of calls by rank and of one that is shown first.
+    const dated = (live || isPinned || ORDERS[order]?.ranked) && dayKey(start) !== dayKey(new Date());
     const length = live ? !quiet && counting(call.call_start_time) : neverBegan(call) ? null : duration(lengthOf(call));
     const inside = [
       el("span", { class: known ? "name" : "name unknown" }, live && !quiet && el("span", { class: "dot" }), el("bdi", null, name)),
@@ -410,5 +429,8 @@ export class CallList {
     if (open !== this.open) this.open?.removeAttribute("aria-current");
     open?.setAttribute("aria-current", "true");
     this.open = open;
+    // Another call than the one that is shown first is open.
+    const first = this.groups.get("open")?.list.querySelector("a");
+    if (first?.isConnected && !this.isPinned(first.dataset.call ?? "")) this.drawSoon();
   }
 }

@@ -48,7 +48,7 @@ const list = new CallList(listed, {
   },
 });
 const found = new SearchResults(searched);
-const call = new CallView(main, (id) => list.remove(id));
+const call = new CallView(main, (id) => list.remove(id), (shown) => list.pin(shown));
 
 /** Shows the view in the URL. */
 function render() {
@@ -89,6 +89,7 @@ function render() {
   list.select();
   found.select();
   if (welcoming) welcome(main);
+  else if (firstRun && !searching) show(main, nothing("No calls yet", "The first turn that arrives creates the first call, which appears here at once."));
   else show(main, nothing("No call is open", "Choose one in the list, or press / to search by name, number, call id or words."));
 }
 

@@ -1,5 +1,5 @@
 // Search results: first drivers, calls and numbers that the text names, then turns with marked words, grouped by call,
-// newest or best match first. More are loaded on scrolling.
+// last received or best match first. More are loaded on scrolling.
 
 import { Failure, callPath, isAbort, read } from "./api.js";
 import { announce, el, show } from "./dom.js";
@@ -8,7 +8,7 @@ import { parameters } from "./filters.js";
 import { may } from "./rights.js";
 import { BASE, UNFILTERED, addressOf, current, go } from "./route.js";
 import { snippet } from "./snippet.js";
-import { failed, nothing, waitingRows } from "./states.js";
+import { failed, holdsNoCalls, nothing, waitingRows } from "./states.js";
 import { dayName, duration, saidAt, time } from "./time.js";
 import { SPEAKER, count } from "./labels.js";
 
@@ -69,9 +69,14 @@ export class SearchResults {
       const notYet = page.unindexed > 0 && el("p", { class: "state" }, `Up to ${count(page.unindexed, "turn")} are not indexed yet and cannot be found.`);
       if (page.data.length === 0) {
         const prefix = beginning(q);
-        show(this.scroller, offers, nothing(offers ? "No words found" : "Nothing found", `No turn has ${q.includes(" ") ? "these words" : "this word"}.${prefix ? ` A prefix finds more: ${prefix}*` : ""}`,
-          prefix ? el("button", { type: "button", onclick: () => go({ q: `${prefix}*` }) }, "Search by prefix") : "",
-          el("button", { type: "button", onclick: () => go({ q: "" }) }, "Clear the search")));
+        const narrow = Boolean(speaker) || Object.values(parameters()).some((value) => value !== null && value !== "");
+        const isEmpty = !narrow && !offers && await holdsNoCalls(request.signal);
+        if (request.signal.aborted) return;
+        show(this.scroller, offers, isEmpty ? nothing("No calls yet", "There is nothing to search. The first turn that arrives creates the first call.")
+          : nothing(offers ? "No words found" : "Nothing found", `No turn ${narrow ? "that matches the filters " : ""}has ${q.includes(" ") ? "these words" : "this word"}.${prefix ? ` A prefix finds more: ${prefix}*` : ""}`,
+            narrow && el("button", { type: "button", onclick: () => go({ ...UNFILTERED, q, sort, call: current().call, turn: current().turn }) }, "Search all calls"),
+            prefix ? el("button", { type: "button", onclick: () => go({ q: `${prefix}*` }) }, "Search by prefix") : "",
+            el("button", { type: "button", onclick: () => go({ q: "" }) }, "Clear the search")));
         announce(offers ? `${offers.querySelectorAll("a").length} suggestions, no words found` : "Nothing found");
         return this.select();
       }
@@ -180,9 +185,10 @@ export class SearchResults {
    * @param {boolean} hasMore whether further pages may have more hits of these calls
    */
   add(list, groups, hits, hasMore) {
-    // The newest stored turns are not always those of the newest call.
-    const ofCall = (/** @type {any} */ a, /** @type {any} */ b) => b.call_start_time.localeCompare(a.call_start_time) || saidAt(a).localeCompare(saidAt(b));
-    const sorted = current().sort === "newest" ? [...hits].sort(ofCall) : hits;
+    // Calls are in the order of the response. The hits of a call are in the order of the conversation.
+    const calls = Map.groupBy(hits, (hit) => hit.conversation_id).values();
+    const inOrder = (/** @type {any} */ a, /** @type {any} */ b) => saidAt(a).localeCompare(saidAt(b));
+    const sorted = current().sort === "newest" ? [...calls].flatMap((ofCall) => ofCall.sort(inOrder)) : hits;
     for (const hit of sorted) {
       let group = groups.get(hit.conversation_id);
       if (!group) {

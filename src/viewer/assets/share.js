@@ -6,7 +6,7 @@ import { nameOf } from "./drivers.js";
 import { may } from "./rights.js";
 import { UNFILTERED, addressOf } from "./route.js";
 import { duration, lengthOf, plainTime, secondsIn } from "./time.js";
-import { SPEAKER, STATUS } from "./labels.js";
+import { STATUS, speakerOf } from "./labels.js";
 
 /** @typedef {import("./api.js").Call} Call */
 /** @typedef {import("./api.js").Turn} Turn */
@@ -88,7 +88,7 @@ function asText(call, turns) {
   ].filter(Boolean);
   const said = turns.map((turn) => {
     const offset = duration(secondsIn(call, turn));
-    return `[${offset}] ${SPEAKER[turn.said_by ?? turn.speaker_type]}: ${turn.final_text ?? turn.message_text}${turn.interrupted ? " —" : ""}`;
+    return `[${offset}] ${speakerOf(turn, call)}: ${turn.final_text ?? turn.message_text}${turn.interrupted ? " —" : ""}`;
   });
   return `${head.join("\n")}\n\n${said.join("\n")}\n`;
 }

@@ -1,6 +1,6 @@
 // Views for loading, empty and failed states. Each tells the reader what to do next.
 
-import { Failure } from "./api.js";
+import { Failure, read } from "./api.js";
 import { el } from "./dom.js";
 
 /** Returns placeholder rows for calls that are being loaded. @param {number} rows */
@@ -21,6 +21,12 @@ export function waiting(what) {
  */
 export function nothing(title, text, ...buttons) {
   return el("div", { class: "state" }, el("h2", null, title), el("p", null, text), el("div", { class: "buttons" }, buttons));
+}
+
+/** Returns true if the service holds no call. @param {AbortSignal} signal */
+export async function holdsNoCalls(signal) {
+  const page = await read("/calls", { limit: 1 }, signal);
+  return page.data.length === 0;
 }
 
 /**

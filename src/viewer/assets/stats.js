@@ -5,8 +5,8 @@ import { isAbort, read } from "./api.js";
 import { bars, columns, legend, shares, table } from "./chart.js";
 import { driverField } from "./combo.js";
 import { el, show } from "./dom.js";
-import { addressOf, current, go } from "./route.js";
-import { failed, nothing, waiting } from "./states.js";
+import { UNFILTERED, addressOf, current, go } from "./route.js";
+import { failed, holdsNoCalls, nothing, waiting } from "./states.js";
 import { dayKey, duration, shortDay, startOfDay, zone } from "./time.js";
 import { ANSWERED_BY, CHANNEL, DIRECTION, OUTCOME, STATUS, count, percentages } from "./labels.js";
 import { shortId } from "./drivers.js";
@@ -15,7 +15,7 @@ import { shortId } from "./drivers.js";
 const SPANS = [7, 30, 90];
 
 const BY_STATUS = ["completed", "failed", "in_progress"].map((key) => ({ key, name: STATUS[key] }));
-const BY_VOICE = [{ key: "agent", name: "Agent" }, { key: "driver", name: "Driver" }, { key: "silence", name: "Silence" }];
+const BY_VOICE = [{ key: "agent", name: "Agent" }, { key: "driver", name: "Driver" }];
 
 /** Maximum number of drivers, and of values of a property, in a chart. */
 const MAX_DRAWN = 8;
@@ -79,8 +79,9 @@ export async function statistics(pane) {
     const stats = await read("/stats", { started_after: startOfDay(from), started_before: startOfDay(to, 1), driver_id: driver, zone, by }, signal);
     if (by === "agent") await nameAgents(stats.groups, signal);
     if (stats.all.calls === 0) {
-      show(body, nothing("No calls in this period", "Choose a longer period, or another driver.",
-        el("a", { class: "button", href: addressOf({ from: since(90), to: "", driver: null }) }, "Last 90 days")), unread(stats));
+      show(body, await holdsNoCalls(signal) ? nothing("No calls yet", "The first turn that arrives creates the first call.",
+        el("a", { class: "button", href: addressOf({ ...UNFILTERED, view: "calls" }) }, "First steps"))
+        : nothing("No calls in this period", "Choose a longer period, or another driver.", el("a", { class: "button", href: addressOf({ from: since(90), to: "", driver: null }) }, "Last 90 days")), unread(stats));
       return;
     }
     show(body, tiles(stats), byDay(stats, from, to), byProperty(stats, by), byVoice(stats), recorded(stats), unread(stats),
@@ -186,11 +187,9 @@ function byProperty({ all, groups: unsorted, more_groups: more }, by) {
 
 /** @param {any} stats */
 function byVoice(stats) {
-  const values = (/** @type {any} */ sums) => ({ agent: sums.agent.seconds, driver: sums.driver.seconds, silence: sums.silence_seconds });
   const row = (/** @type {string} */ name, /** @type {any} */ sums) => {
-    const of = values(sums);
-    const [agent, driver, silence] = percentages(Object.values(of)).map((share) => percent(share / 100));
-    return { name, values: of, says: `${agent} agent, ${driver} driver, ${silence} silence` };
+    const [agent, driver] = talk(sums);
+    return { name, values: { agent: sums.agent.seconds, driver: sums.driver.seconds }, says: `${agent} agent, ${driver} driver` };
   };
   const named = (/** @type {any} */ one) => one.driver_name ?? one.name ?? (one.driver_id === null ? "Unknown driver" : `Driver ${one.driver_id}`);
   const talked = stats.drivers.filter((/** @type {any} */ one) => one.agent.seconds + one.driver.seconds > 0);
@@ -198,7 +197,7 @@ function byVoice(stats) {
   const [agent, driver] = talk(stats.all);
   const says = `Speaking time: agent ${agent}, drivers ${driver}.`;
   return el("figure", { class: "figure" }, el("h2", null, "Speaking time"),
-    el("p", { class: "soft" }, "Estimated from the length of the text and the times of the turns, also of calls that are still running."),
+    el("p", { class: "soft" }, `Estimated from the length of the text and the times of the turns, also of calls that are still running. Silence between turns: ${duration(stats.all.silence_seconds)}, without pauses of more than five minutes.`),
     legend(BY_VOICE), shares(rows, BY_VOICE, says),
     table(["Driver", "Calls", "Turns", "Agent", "Driver", "Silence", "Mean length"],
       stats.drivers.map((/** @type {any} */ one) => [named(one), one.calls, one.agent.turns + one.driver.turns, duration(one.agent.seconds), duration(one.driver.seconds),

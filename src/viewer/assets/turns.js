@@ -5,7 +5,7 @@ import { arrange, el } from "./dom.js";
 import { addressOf } from "./route.js";
 import { markFound } from "./snippet.js";
 import { dayKey, dayName, duration, saidAt, secondsIn, time } from "./time.js";
-import { SPEAKER, TURN_KIND, alertBadges, chip, count, ending } from "./labels.js";
+import { TURN_KIND, alertBadges, chip, count, ending, speakerOf } from "./labels.js";
 import { longWait, toolItem, waitItem } from "./tools.js";
 
 /** @typedef {import("./api.js").Turn} Turn */
@@ -207,7 +207,7 @@ export class Turns {
    * @param {import("./api.js").CallAlert[]} [alerts]
    */
   node(turn, number, same, alerts = []) {
-    const shown = JSON.stringify([turn, number, same, alerts, this.hasAudio, this.hasLive]);
+    const shown = JSON.stringify([turn, number, same, alerts, this.hasAudio, this.hasLive, speakerOf(turn, this.call)]);
     const known = this.nodes.get(turn.sequence_number);
     if (known?.shown === shown) return known.node;
     const text = turn.final_text ?? turn.message_text;
@@ -220,7 +220,7 @@ export class Turns {
     const node = el("li", { id: `turn-${turn.sequence_number}`, tabindex: "-1",
       class: ["turn", who === "nobody" ? "nobody" : turn.speaker_type, same && "same", faint && "faint", added && "added", turn.interrupted && "interrupted", alerts.length > 0 && "alerted"].filter(Boolean).join(" ") },
     el("div", { class: "meta" },
-      el("span", { class: "who" }, SPEAKER[who]),
+      el("span", { class: "who" }, speakerOf(turn, this.call)),
       this.when(turn),
       alertBadges(alerts).map(chip),
       kind && el("span", { class: "kind", title: explained }, kind),

@@ -1,5 +1,6 @@
 // The page for the first run, while no call is stored yet.
 
+import { read } from "./api.js";
 import { el } from "./dom.js";
 import { addressOf } from "./route.js";
 import { IS_LOCAL, PUBLIC_SERVICE, SERVICE } from "./service_address.js";
@@ -13,10 +14,14 @@ function code(text, label) {
 /** @param {HTMLElement} pane */
 export async function welcome(pane) {
   const now = new Date().toISOString().replace(/\.\d+/, "");
-  const turn = `curl -i ${SERVICE}/webhooks/elevenlabs/transcription \\
-  -H 'Content-Type: application/json' \\
+  const turn = (/** @type {string} */ token) => `curl -i ${SERVICE}/webhooks/elevenlabs/transcription \\
+${token}  -H 'Content-Type: application/json' \\
   -d '{"conversation_id": "conv_first", "speaker": "user",
        "message": "Yeah, I am parked at the Joliet terminal.", "timestamp": "${now}"}'`;
+  const first = el("div");
+  const sayFirst = (/** @type {string} */ token, /** @type {import("./dom.js").Child[]} */ ...about) => first.replaceChildren(code(turn(token), "Command that sends a first turn"),
+    el("p", { class: "soft" }, "The response is 201 once the turn is on disk, and the turn appears here at once. ", ...about));
+  sayFirst("", "If an ingest token is configured, add ", el("code", null, "-H 'Authorization: Bearer …'"), ".");
   const tool = el("div", null, el("p", { class: "soft", role: "status" }, "Loading the tool…"));
   pane.replaceChildren(el("div", { class: "page", tabindex: "0", role: "region", "aria-label": "First steps" },
     el("h1", null, "No calls yet"),
@@ -24,8 +29,7 @@ export async function welcome(pane) {
     el("ol", { class: "steps" },
       el("li", null,
         el("h2", null, "1. Send a first turn by hand"),
-        code(turn, "Command that sends a first turn"),
-        el("p", { class: "soft" }, "The response is 201 once the turn is on disk, and the turn appears here at once. If an ingest token is configured, add ", el("code", null, "-H 'Authorization: Bearer …'"), ".")),
+        first),
       el("li", null,
         el("h2", null, "2. Connect your agent"),
         el("p", null, "In ElevenLabs, add a tool to the agent and paste this into its JSON view. It sends the conversation so far after each reply. In the agent’s prompt, tell it to call the tool after every reply."),
@@ -37,6 +41,9 @@ export async function welcome(pane) {
         code(`${PUBLIC_SERVICE}/webhooks/elevenlabs/post-call`, "Address of the post-call webhook"),
         el("p", null, el("a", { href: addressOf({ view: "setup" }) }, "The page Set-up"), " shows whether deliveries arrive, and what is missing."))),
     el("p", { class: "waiting" }, el("span", { class: "dot" }), "Waiting for the first turn.")));
+  read("/setup", {}).then(({ ingest_token: needsToken }) => needsToken
+    ? sayFirst("  -H 'Authorization: Bearer YOUR-INGEST-TOKEN' \\\n", "Put one of the service’s ingest tokens in place of ", el("code", null, "YOUR-INGEST-TOKEN"), ".")
+    : sayFirst("", "No token is needed yet: anybody who reaches the service may send turns. ", el("a", { href: addressOf({ view: "setup" }) }, "The page Set-up"), " has the flag for a token."), () => {});
   try {
     const text = await (await fetch(new URL("./setup.json", import.meta.url))).text();
     const json = JSON.stringify(JSON.parse(text).tool, null, 2).replaceAll("{origin}", PUBLIC_SERVICE);

@@ -8,6 +8,7 @@ use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
 use crate::support::service::{Service, TURNS, wait_for};
 use crate::support::whole_call::{CALL, CUT_OFF, POST_CALL, SECRET, post_signed, record};
 use serde_json::json;
+use std::process::Command;
 
 #[test]
 fn one_box_finds_drivers_numbers_calls_and_words() {
@@ -49,6 +50,42 @@ fn words_are_searched_by_who_said_them() {
     }
     let shared = Page::open(&service.url("/?q=reefer&speaker=driver"), json!({}));
     shared.step("grouped", json!({"words": "reefer", "groups": [jo]}));
+}
+
+#[test]
+fn what_was_received_last_is_found_first_as_the_order_says() {
+    let service = some_calls(&[]);
+    // As an import does: the turns of an old call arrive after all others.
+    for (words, time) in
+        [("Is the reefer on?", "2020-01-01T08:00:00Z"), ("The reefer was fine.", "2020-01-01T08:00:20Z")]
+    {
+        say(&service, "conv_old", "user", words, time);
+    }
+    wait_for("the index", || (service.get("/api/v1/search?q=reefer").json()["data"][3]).is_object().then_some(()));
+    let groups = json!([
+        {"name": "Unknown driver conv_old", "number": "2 hits", "seconds": ["0:00", "0:20"]},
+        {"name": "Jo Brandt", "number": "1 hit", "seconds": ["1:00"]},
+        {"name": "Maria Kowalski", "number": "1 hit", "seconds": ["0:11"]},
+    ]);
+    let page = Page::open(&service.url("/"), json!({}));
+    page.step("grouped", json!({"words": "reefer", "groups": groups, "order": "Last received first"}));
+}
+
+#[test]
+fn a_sub_agent_is_asked_by_a_request_not_by_the_driver() {
+    let service = some_calls(&[]);
+    let child = std::fs::read_to_string("tests/fixtures/elevenlabs/understood/subagent.json").unwrap();
+    post_signed(&service, &child).expect(200);
+    let stored =
+        || service.get("/api/v1/calls/conv_subagent").json()["parent_conversation_id"].is_string().then_some(());
+    wait_for("the record", stored);
+    let page = Page::open(&service.url("/?call=conv_subagent"), json!({}));
+    page.step("see", json!({"selector": ".turn .who", "texts": ["Request", "Agent"]}));
+    page.step("copied", json!({"lines": ["[0:00] Request: Find the next rest area near Gary."]}));
+    // The list has no sub-agents' conversations, but shows the one that is open.
+    page.step("see", json!({"selector": ".row a[aria-current] .chip", "texts": ["Text", "Sub-agent"]}));
+    let driver = Page::open(&service.url("/?call=conv_live"), json!({}));
+    driver.step("see", json!({"selector": ".turn .who", "texts": ["Agent", "Driver"]}));
 }
 
 #[test]
@@ -235,6 +272,60 @@ fn the_set_up_page_has_the_findings_about_elevenlabs_settings_with_their_remedie
 }
 
 #[test]
+fn a_webhook_that_elevenlabs_switched_off_is_not_shown_as_working() {
+    let mut off = workspace("https://calls.example.com");
+    off["webhooks"][0]["is_auto_disabled"] = json!(true);
+    let elevenlabs = FakeElevenLabs::start(Vec::new(), 10);
+    elevenlabs.put_workspace(off);
+    let (url, key) = (elevenlabs.url(), ["--elevenlabs-api-key", KEY]);
+    let flags = ["--elevenlabs-secret", SECRET, "--elevenlabs-base-url", &url];
+    let service = Service::start_with(&[&flags[..], &key].concat());
+    let checked_at = wait_for("the check", || {
+        let setup = service.get("/api/v1/setup").expect(200).json();
+        Some(setup["elevenlabs_check"]["checked_at"].as_str()?.to_owned())
+    });
+    post_signed(&service, &record("conv_1", "Hello.").to_string()).expect(200);
+    let page = Page::open(&service.url("/?view=setup"), json!({}));
+    let name = "Post-call events";
+    // An event that arrived after the check may mean that the webhook is on again.
+    page.step(
+        "hookState",
+        json!({"name": name, "state": "Switched off by ElevenLabs at the last check", "kind": "warn"}),
+    );
+    let accepted = json!({"/webhooks/elevenlabs/post-call": {"last_accepted_at": "2026-09-28T12:00:00Z"}});
+    assert!(checked_at.as_str() > "2026-09-28T12:00:00Z", "{checked_at}");
+    page.step("setUpWith", json!({"setup": {}, "webhooks": accepted}));
+    page.step("hookState", json!({"name": name, "state": "Switched off by ElevenLabs", "kind": "bad"}));
+    page.step("hookState", json!({"name": "Single turns", "state": "Nothing received yet", "kind": ""}));
+}
+
+#[test]
+fn commands_of_the_set_up_page_are_those_of_the_service_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().canonicalize().unwrap().join("it's mine.db");
+    let service = Service::start_on(&database, &[]);
+    let page = Page::open(&service.url("/?view=setup"), json!({"phone": true}));
+    let commands = page.step("setUpCommands", json!({}));
+    let [command] = &commands.as_array().unwrap()[..] else { panic!("{commands}") };
+    // A shell reads the path as it is.
+    let print = format!("set -- {}; printf %s \"$4\"", command.as_str().unwrap());
+    let out = Command::new("sh").args(["-euc", &print]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), database.to_str().unwrap(), "{command}");
+
+    let missing = json!([{"part": "ingest_token", "flag": "--ingest-token-file /etc/transcribe-hook/ingest-token"},
+        {"part": "backups", "flag": "--backup-every 1d --backup-dir /var/backups/transcribe-hook"}]);
+    let setup = json!({"systemd_unit": "hook@two.service", "missing": missing});
+    page.step("setUpWith", json!({"setup": setup, "webhooks": {}}));
+    let lines = "[Service]\nLoadCredential=ingest-token:/etc/transcribe-hook/ingest-token\n\
+        Environment=TRANSCRIBE_HOOK_INGEST_TOKEN_FILE=%d/ingest-token\n\
+        Environment=TRANSCRIBE_HOOK_BACKUP_EVERY=1d\n\
+        Environment=TRANSCRIBE_HOOK_BACKUP_DIR=/var/backups/transcribe-hook\n\
+        ReadWritePaths=/var/backups/transcribe-hook";
+    let expected = ["sudo systemctl edit hook@two.service", lines, "sudo systemctl restart hook@two.service"];
+    assert_eq!(page.step("setUpCommands", json!({})), json!(expected));
+}
+
+#[test]
 fn the_access_log_is_read_by_call_name_action_and_days() {
     const MANAGER: &str = "manager_0123456789abcdef";
     let flags = ["--api-token", "anna:read:reader_0123456789abcdef", "--api-token"];
@@ -273,6 +364,8 @@ fn the_access_log_is_read_by_call_name_action_and_days() {
         let page = Page::open(&service.url(&format!("/#token={MANAGER}")), json!({"phone": phone, "dark": phone}));
         page.step("live", json!({}));
         page.step("accesses", json!({ "filters": filters }));
+        page.step("goTo", json!({"path": "/?view=accesses&call=conv_b"}));
+        page.step("wideCells", json!({"phone": phone}));
     }
     // The page of a call leads there.
     let page = Page::open(&service.url(&format!("/?call=conv_a#token={MANAGER}")), json!({}));

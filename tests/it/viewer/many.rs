@@ -53,6 +53,9 @@ fn ten_thousand_calls_are_scrolled_through_and_a_turn_redraws_one_row() {
         page.step("oneTurn", json!({"turn": turn, "most": 300}));
         page.step("openFarDown", json!({"conversation": "conv_07001", "phone": phone}));
     }
+    // One that is opened by its address is shown first, with its day, until another one is opened.
+    let page = Page::open(&service.url("/?call=conv_07001"), json!({}));
+    page.step("pinned", json!({"conversation": "conv_07001", "other": "conv_00002"}));
     // A list by rank is one group.
     let page = Page::open(&service.url("/?order=longest"), json!({}));
     page.step("orderedRows", json!({"rows": CALLS}));

@@ -235,6 +235,31 @@ fn statistics_are_drawn_and_stand_in_tables() {
 }
 
 #[test]
+fn a_call_that_went_on_hours_later_does_not_drown_speaking_time_in_silence() {
+    let service = Service::start();
+    let second = "e234567890 2345";
+    for (speaker, seconds, time) in
+        [("agent", 3, "12:00:00"), ("user", 1, "12:00:05"), ("agent", 3, "20:00:00"), ("user", 1, "20:00:05")]
+    {
+        say(&service, "conv_1", speaker, &second.repeat(seconds), &format!("2026-09-28T{time}Z"));
+    }
+    let page = Page::open(&service.url("/?view=stats&from=2026-09-28&to=2026-09-28"), json!({}));
+    // Three seconds for the agent to one for the driver; between them two of silence, twice.
+    page.step("speakingTime", json!({"rows": ["75% agent, 25% driver"], "silence": "0:04"}));
+}
+
+#[test]
+fn statistics_fill_the_width_of_a_phone_and_of_a_window() {
+    let service = some_calls(&[]);
+    for phone in [false, true] {
+        let url = service.url("/?view=stats&from=2026-09-01&to=2026-09-30");
+        let page = Page::open(&url, json!({"phone": phone, "dark": phone}));
+        page.step("filledRows", json!({}));
+        page.step("labelsInside", json!({}));
+    }
+}
+
+#[test]
 fn statistics_say_which_events_could_not_be_read() {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
     for n in 0..3 {
@@ -345,6 +370,45 @@ fn the_first_run_shows_a_command_that_works_and_the_tool_that_is_generated() {
     page.step("heard", json!({"words": ["Yeah, I am parked at the Joliet terminal."]}));
     let empty = Service::start();
     Page::open(&empty.url("/"), json!({"phone": true, "dark": true})).step("firstRun", json!({}));
+}
+
+#[test]
+fn an_empty_store_says_what_to_do_about_it() {
+    let token = "ingest_0123456789abcdef";
+    let guarded = Service::start_with(&["--ingest-token", token]);
+    let page = Page::open(&guarded.url("/"), json!({}));
+    let shown = page.step("firstCommand", json!({"holds": "YOUR-INGEST-TOKEN"}));
+    let command = shown.as_str().unwrap().replace("YOUR-INGEST-TOKEN", token);
+    for path in ["/?view=stats", "/?q=reefer"] {
+        let page = Page::open(&guarded.url(path), json!({}));
+        page.step("says", json!({"heading": "No calls yet"}));
+    }
+    let out = Command::new("sh").args(["-euc", &command]).output().unwrap();
+    assert!(String::from_utf8_lossy(&out.stdout).contains("201 Created"), "{out:?}");
+    for (path, heading) in [
+        ("/?view=stats&from=2020-01-01&to=2020-01-02", "No calls in this period"),
+        ("/?q=reefer", "Nothing found"),
+        ("/?q=joliet&status=failed", "Nothing found"),
+        ("/?status=failed", "No matching calls"),
+    ] {
+        let page = Page::open(&guarded.url(path), json!({}));
+        page.step("says", json!({"heading": heading}));
+        if path.contains("q=joliet") {
+            page.step("press", json!({"button": "Search all calls"}));
+            page.step("see", json!({"selector": ".snippet mark", "texts": ["Joliet"]}));
+        }
+    }
+}
+
+#[test]
+fn readers_of_an_empty_store_are_not_told_to_choose_a_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "anna:read:read_0123456789abcdef\n").unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &["--api-token-file", tokens.to_str().unwrap()]);
+    let page = Page::open(&service.url("/#token=read_0123456789abcdef"), json!({}));
+    page.step("see", json!({"selector": "#main h2", "texts": ["No calls yet"]}));
 }
 
 #[test]
