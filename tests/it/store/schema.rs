@@ -305,3 +305,34 @@ fn calls_of_the_schema_before_tools_are_migrated_and_their_events_wait_to_be_par
     let kinds: Vec<String> = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert_eq!(kinds, ["speech"; 3]);
 }
+
+#[test]
+fn silence_that_the_schema_before_counted_through_long_pauses_is_computed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &[]);
+    for (n, at) in ["2026-09-28T12:00:00Z", "2026-09-28T12:01:00Z", "2026-09-28T20:00:00Z"].iter().enumerate() {
+        let mut said = turn("conv_a", n);
+        said["timestamp"] = json!(at);
+        service.deliver(&said).expect(201);
+    }
+    service.patch("/api/v1/calls/conv_a", &json!({"status": "completed"})).expect(200);
+    let silence = |service: &Service| -> f64 {
+        service.sqlite().query_row("SELECT silence_seconds FROM call_figures", [], |row| row.get(0)).unwrap()
+    };
+    let expected = silence(&service);
+    assert!((1.0..=60.0).contains(&expected), "{expected}");
+    service.stop();
+    // As the version before stored it.
+    Connection::open(&database)
+        .unwrap()
+        .execute_batch(
+            "UPDATE call_figures SET silence_seconds = 28800.0; PRAGMA user_version = 24; \
+             DELETE FROM refinery_schema_history WHERE version = 25",
+        )
+        .unwrap();
+    let service = Service::start_on(&database, &[]);
+    assert_eq!(silence(&service).to_bits(), expected.to_bits());
+    drop(service);
+    assert_sound(&database, "migrated");
+}
