@@ -212,7 +212,12 @@ fn without_fractions(text: &str) -> String {
 fn assert_nowhere(folder: &std::path::Path) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            // The service that still runs has removed it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
         let text = without_fractions(&String::from_utf8_lossy(&bytes));
         for secret in NOWHERE {
             assert!(!text.contains(secret), "{secret:?} is in {}", path.display());
