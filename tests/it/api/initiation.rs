@@ -4,7 +4,7 @@ use crate::support::metrics::Scrape;
 use crate::support::openapi::send;
 use crate::support::service::{Answer, Service, binary, sdk_python, wait_for};
 use crate::support::turns::turn;
-use crate::support::whole_call::{SECRET, post_signed, record};
+use crate::support::whole_call::{SECRET, post_history, post_signed, record};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -221,7 +221,7 @@ fn a_call_is_linked_by_its_first_turn_its_history_or_its_record() {
         "conversation_id": "conv_history", "timestamp": "2026-09-28T12:00:08Z", "call_sid": "CA_history",
         "history": {"entries": [{"role": "user", "message": "Hello"}]},
     });
-    service.post("/webhooks/elevenlabs/history", &history).expect(200);
+    post_history(&service, &history).expect(200);
     assert_eq!(driver(&service, "conv_history"), initiation);
     initiate(&service, "CA_record");
     service.deliver(&turn("conv_record", 1)).expect(201);
