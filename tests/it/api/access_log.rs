@@ -380,7 +380,8 @@ fn nothing_is_logged_where_that_is_off_and_what_was_logged_before_goes() {
 #[test]
 fn a_write_that_waits_delays_no_answer_and_is_stored_later() {
     let service = Service::start_with(&[&FLAGS[..], &["--write-timeout", "200ms"]].concat());
-    deliver(&service, "conv_a");
+    // On a slow machine it may take longer than a write may here.
+    wait_for("the turn", || (service.post(TURNS, &turn("conv_a", 1)).status == 201).then_some(()));
     // Another process holds the lock, so nothing can be stored.
     let holder = rusqlite::Connection::open(service.database()).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();

@@ -28,6 +28,12 @@ fn begin(service: &Service) -> (TcpStream, String) {
     (connection, String::from_utf8(head).unwrap())
 }
 
+/// True once an answer to what was asked has begun.
+fn is_answered(connection: &TcpStream) -> bool {
+    connection.set_nonblocking(true).unwrap();
+    connection.peek(&mut [0]).is_ok()
+}
+
 /// Returns the names of the files beside the database that are not its own.
 fn beside(service: &Service) -> Vec<String> {
     let names = names_in(service.database().parent().unwrap());
@@ -88,8 +94,12 @@ fn who_hangs_up_while_the_copy_is_made_ends_it() {
     let service = Service::start();
     lengthen(service.database(), 40);
     let copying = || beside(&service) == ["calls.db.download.partial"];
-    let connection = ask(&service);
-    wait_for("the copy to begin", || copying().then_some(()));
+    let connection = wait_for("a copy under way", || {
+        let connection = ask(&service);
+        // The copy may be made before it is seen here.
+        wait_for("a copy or an answer", || (copying() || is_answered(&connection)).then_some(()));
+        copying().then_some(connection)
+    });
     drop(connection);
     wait_for("the copy to go", || beside(&service).is_empty().then_some(()));
     let (_, head) = begin(&service);
@@ -100,14 +110,19 @@ fn who_hangs_up_while_the_copy_is_made_ends_it() {
 fn what_a_killed_service_left_of_a_download_goes_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    let service = Service::start_on(&database, &[]);
-    lengthen(&database, 20);
-    let _connection = ask(&service);
+    Service::start_on(&database, &[]).stop();
+    lengthen(&database, 40);
     let partial = folder.path().join("calls.db.download.partial");
-    wait_for("some of the copy", || partial.metadata().is_ok_and(|file| file.len() > 1_000_000).then_some(()));
-    service.signal("KILL");
-    service.wait();
-    assert!(partial.exists());
+    let some = || partial.metadata().is_ok_and(|file| file.len() > 1_000_000);
+    // The copy may be made before the signal comes.
+    wait_for("a part of a copy to be left", || {
+        let service = Service::start_on(&database, &[]);
+        let connection = ask(&service);
+        wait_for("some of the copy or an answer", || (some() || is_answered(&connection)).then_some(()));
+        service.signal("KILL");
+        service.wait();
+        partial.exists().then_some(())
+    });
     let _service = Service::start_on(&database, &[]);
     wait_for("what was left to go", || (!partial.exists()).then_some(()));
 }

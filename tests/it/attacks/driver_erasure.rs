@@ -64,28 +64,31 @@ fn overload_in_its_midst_is_503_that_says_what_was_done_and_asking_again_goes_on
 
 #[test]
 fn one_driver_is_erased_at_a_time_and_reads_go_on() {
-    let service = with_calls(&["--readers", "1"], 150);
-    service.put("/api/v1/drivers/8", &json!({"name": "Maria"})).expect(201);
-    std::thread::scope(|scope| {
-        let first = scope.spawn(|| erase(&service, 7));
-        wait_for("the first calls to be gone", || (service.get("/api/v1/calls/conv_0").status == 404).then_some(()));
-        let mut refused = 0;
-        while !first.is_finished() {
-            if refused == 0 {
-                let second = erase(&service, 9);
-                if second.status == 503 {
-                    assert!(second.header("retry-after").is_some());
-                    refused += 1;
+    // The second may come too late on a slow machine.
+    wait_for("the second to be refused", || {
+        let service = with_calls(&["--readers", "1"], 150);
+        service.put("/api/v1/drivers/8", &json!({"name": "Maria"})).expect(201);
+        let mut refused = false;
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| erase(&service, 7));
+            wait_for("the first calls to be gone", || {
+                (service.get("/api/v1/calls/conv_0").status == 404).then_some(())
+            });
+            while !first.is_finished() {
+                if !refused {
+                    let second = erase(&service, 9);
+                    refused = second.status == 503;
+                    assert!(!refused || second.header("retry-after").is_some());
                 }
+                let start = Instant::now();
+                service.get("/api/v1/drivers/8").expect(200);
+                assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
             }
-            let start = Instant::now();
-            service.get("/api/v1/drivers/8").expect(200);
-            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-        }
-        first.join().unwrap().expect(204);
-        assert_eq!(refused, 1, "the second was refused");
+            first.join().unwrap().expect(204);
+        });
+        erase(&service, 8).expect(204);
+        refused.then_some(())
     });
-    erase(&service, 8).expect(204);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::support::service::{Service, wait_for};
 use crate::support::turns::turn;
-use crate::support::whole_call::{SECRET, post_signed};
+use crate::support::whole_call::{SECRET, post_signed, send_signed};
 use serde_json::json;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +73,7 @@ fn reads_of_little_and_events_do_not_wait_for_thirty_heavy_readers() {
                 let started = Instant::now();
                 let event =
                     json!({"type": "call_initiation_failure", "data": {"conversation_id": format!("conv_f{n}")}});
-                post_signed(&service, &event.to_string()).expect(200);
+                send_signed(&service, event.to_string().as_bytes()).expect(200);
                 assert!(started.elapsed() < Duration::from_secs(2), "an event took {:?}", started.elapsed());
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::support::service::{Service, wait_for};
 use crate::support::turns::turn;
-use crate::support::whole_call::{SECRET, post_signed};
+use crate::support::whole_call::{SECRET, send_signed};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -93,7 +93,7 @@ fn honest_turns_are_quick_while_long_recorded_calls_are_under_constant_fire() {
                         // The answers are right, late or not.
                         match round % 3 {
                             0 => drop(service.post("/webhooks/elevenlabs/history", &history(call)).expect(200)),
-                            1 => drop(post_signed(service, &record(call).to_string()).expect(200)),
+                            1 => drop(send_signed(service, record(call).to_string().as_bytes()).expect(200)),
                             _ => drop(service.deliver(&live(call, TURNS + round)).expect(201)),
                         }
                     }

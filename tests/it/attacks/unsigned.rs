@@ -2,10 +2,8 @@
 
 use crate::support::samples::{sample, with};
 use crate::support::service::{Service, run};
-use crate::support::whole_call::{CALL, FIRST, PARKED, SECRET, deliver, post_signed};
+use crate::support::whole_call::{CALL, FIRST, PARKED, SECRET, deliver, post_history, post_signed};
 use serde_json::{Value, json};
-
-const HISTORY: &str = "/webhooks/elevenlabs/history";
 
 /// Returns deliveries that a person without a secret may send about a call.
 fn forged() -> Vec<Value> {
@@ -83,10 +81,10 @@ fn an_unsigned_history_changes_nothing_of_a_call_with_a_signed_record_whichever_
         let wanted = seen(&alone);
         for (n, forged) in forged().into_iter().enumerate() {
             let (before, after) = (service(), service());
-            before.post(HISTORY, &forged).expect(200);
+            post_history(&before, &forged).expect(200);
             post_signed(&before, &record.to_string()).expect(200);
             post_signed(&after, &record.to_string()).expect(200);
-            after.post(HISTORY, &forged).expect(200);
+            post_history(&after, &forged).expect(200);
             for service in [&before, &after] {
                 assert_eq!(seen(service), wanted, "history {n}");
                 let call = service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
@@ -103,7 +101,7 @@ fn an_unsigned_history_changes_nothing_of_a_call_with_a_signed_record_whichever_
 #[test]
 fn a_record_without_words_closes_who_was_called_but_not_the_transcript() {
     let service = service();
-    service.post(HISTORY, &forged()[1]).expect(200);
+    post_history(&service, &forged()[1]).expect(200);
     let call = || service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();
     assert_eq!(call()["driver_id"], 7, "until there is a record, the history is all that is known");
     // As ElevenLabs sends it where transcripts are excluded: what was shown during the call is all there is of its
@@ -140,7 +138,7 @@ fn erasing_a_driver_leaves_calls_that_only_an_unsigned_history_gives_to_that_dri
     let claim = |call: &str| {
         let body = json!({"conversation_id": call, "timestamp": "2026-09-28T12:00:50Z", "driver_id": 1042,
             "history": {"entries": [{"role": "user", "message": "I am somebody else."}]}});
-        service.post(HISTORY, &body).expect(200);
+        post_history(&service, &body).expect(200);
     };
     claim("conv_of_another");
     claim("conv_dispatched");

@@ -3,6 +3,7 @@
 use crate::support::process::said;
 use crate::support::receiver::WEBHOOK_SECRET;
 use crate::support::service::{Service, binary, wait_for};
+use crate::support::tls::free_port;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -105,8 +106,7 @@ fn the_secrets_in_a_url_are_in_no_message() {
         assert!(help.status.success() && !said(&help).contains("hidden_word"), "{name}");
     }
     // Nobody listens there.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = format!("http://{free}/hidden_word");
+    let url = format!("http://127.0.0.1:{}/hidden_word", free_port());
     for args in [
         &["healthcheck", "--url", &url][..],
         &["simulate", "--elevenlabs-secret", SECRET, "--url", &url],

@@ -1,6 +1,7 @@
 //! `simulate`: a whole call against a running service, which must come out whole; and that it sees what is wrong.
 
 use crate::support::service::{Service, binary, sdk_python};
+use crate::support::tls::free_port;
 use crate::support::wording::Wording;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -88,11 +89,8 @@ fn what_is_wrong_with_an_installation_is_said() {
     let closed = simulate(&open, SECRET, &[]);
     let said = String::from_utf8_lossy(&closed.stderr).into_owned();
     assert!(said.contains("401") && said.contains("--elevenlabs-secret"), "{said}");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gone = binary()
-        .args(["simulate", "--url", &format!("http://{nobody}"), "--elevenlabs-secret", SECRET])
-        .output()
-        .unwrap();
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let gone = binary().args(["simulate", "--url", &nobody, "--elevenlabs-secret", SECRET]).output().unwrap();
     assert_eq!(gone.status.code(), Some(1), "{gone:?}");
 }
 

@@ -3,6 +3,7 @@
 use crate::support::documents::blocks_in_chapter;
 use crate::support::service::{Service, wait_for};
 use crate::support::sse::Events;
+use crate::support::tls::free_port;
 use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -58,7 +59,10 @@ impl Drop for Client {
 fn the_guides_client_reads_all_pages_and_every_change_once_across_overload_and_restart() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    let flags = ["--api-token", TOKEN, "--max-streams", "1", "--stream-heartbeat", "100ms"];
+    // A port that nobody is given by chance before the service is back.
+    let address = format!("127.0.0.1:{}", free_port());
+    let limits = ["--max-streams", "1", "--stream-heartbeat", "100ms"];
+    let flags = [&["--listen", &address, "--api-token", TOKEN][..], &limits].concat();
     let service = Service::start_on(&database, &flags);
     for n in 0..CALLS {
         service.deliver(&turn(&format!("conv_{n}"), n)).expect(201);
@@ -79,9 +83,8 @@ fn the_guides_client_reads_all_pages_and_every_change_once_across_overload_and_r
     service.deliver(&turn("conv_new", 1)).expect(201);
     wait_for("the turn to be told", || (client.told("transcription").len() == 1).then_some(()));
 
-    let address = service.address().to_string();
     service.stop();
-    let service = Service::start_on(&database, &[&flags[..], &["--listen", &address]].concat());
+    let service = Service::start_on(&database, &flags);
     // One that may come before the client is back, and what ends a call.
     service.deliver(&turn("conv_new", 2)).expect(201);
     let ended = json!({"status": "completed"}).to_string();

@@ -3,8 +3,8 @@
 use crate::support::samples::{SAMPLES, sample, with};
 use crate::support::service::{Service, wait_for};
 use crate::support::whole_call::{
-    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, SECRET, apply, deliver, live, open, post, post_signed, reconcile,
-    transcript, turns,
+    CALL, CUT_OFF, FIRST, IN_FULL, LAST, PARKED, SECRET, apply, deliver, live, open, post, post_history, post_signed,
+    reconcile, transcript, turns,
 };
 use serde_json::{Value, json};
 use transcribe_hook::domain::{ConversationId, DriverId, Message, NewDispatch, NewDriver, Timestamp};
@@ -155,7 +155,7 @@ fn a_call_is_made_whole_over_http_and_a_late_turn_is_no_second_one() {
         "history": json!({"entries": [{"role": "agent", "message": FIRST}, {"role": "user",
             "message": PARKED}]}).to_string()});
     for _ in 0..2 {
-        let answer = service.post("/webhooks/elevenlabs/history", &told).expect(200);
+        let answer = post_history(&service, &told).expect(200);
         assert_eq!(answer.json(), json!({"status": "success"}));
     }
     let call = || service.get(&format!("/api/v1/calls/{CALL}")).expect(200).json();

@@ -1,8 +1,8 @@
 //! The client of ElevenLabs' API against a stand-in that does what networks and services do.
 
 use crate::support::fake_elevenlabs::{FakeElevenLabs, Fault, KEY};
+use crate::support::tls::free_port;
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 use transcribe_hook::elevenlabs::client::{Client, ClientError, RetryPolicy};
 use transcribe_hook::secret::Secret;
@@ -96,8 +96,8 @@ fn what_does_not_pass_is_told_and_not_tried_for_ever() {
     assert_eq!(refused, ClientError::Unauthorized(401));
     assert!(!refused.to_string().contains("xi-"), "{refused}");
 
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gone = Client::new(&format!("http://{nobody}"), Secret::new(KEY).unwrap(), QUICK).unwrap();
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let gone = Client::new(&nobody, Secret::new(KEY).unwrap(), QUICK).unwrap();
     assert!(matches!(gone.list(None, None), Err(ClientError::Unreachable(_))));
 }
 

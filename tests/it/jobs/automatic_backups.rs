@@ -141,12 +141,21 @@ fn a_stop_does_not_wait_for_a_backup_and_leaves_nothing_of_it() {
     assert!(binary().args(["migrate", "--create", "--database"]).arg(&database).output().unwrap().status.success());
     lengthen(&database, 60);
     let flags = ["--backup-every", "1h", "--backup-dir", dir.to_str().unwrap()];
-    let service = Service::start_on(&database, &flags);
-    wait_for("a backup to begin", || dir.exists().then(|| names_in(&dir).pop()).flatten());
-    service.signal("TERM");
-    let (status, _) = service.wait();
-    assert!(status.success(), "{status}");
-    assert!(names_in(&dir).is_empty(), "{:?}", names_in(&dir));
+    let mut left = Vec::new();
+    for _ in 0..5 {
+        let service = Service::start_on(&database, &flags);
+        wait_for("a backup to begin", || dir.exists().then(|| names_in(&dir).pop()).flatten());
+        service.signal("TERM");
+        let (status, _) = service.wait();
+        assert!(status.success(), "{status}");
+        left = names_in(&dir);
+        if !left.iter().any(|name| name.ends_with("Z.db")) {
+            break;
+        }
+        // It was made before the signal came. A service that waits for it makes it each time.
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    assert!(left.is_empty(), "{left:?}");
     assert!(!database.with_extension("db-wal").exists(), "the log is folded in");
 }
 

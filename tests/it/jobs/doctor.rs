@@ -3,6 +3,7 @@
 use crate::support::fake_elevenlabs::{CREATED_SECRET, FakeElevenLabs, Fault, KEY, workspace};
 use crate::support::metrics::Scrape;
 use crate::support::service::{Service, binary, sdk_python, wait_for};
+use crate::support::tls::free_port;
 use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -428,8 +429,7 @@ fn a_signed_delivery_a_long_one_and_a_live_stream_are_tried_at_the_public_addres
     assert_eq!(severity(&report, "delivery"), "ok");
     let (code, report) = doctor(&service.url("")).run(&["wsec_of_another_webhook"]);
     assert_eq!((code, severity(&report, "delivery")), (Some(1), json!("problem")));
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (code, report) = doctor(&format!("http://{free}")).run(&[SECRET]);
+    let (code, report) = doctor(&format!("http://127.0.0.1:{}", free_port())).run(&[SECRET]);
     assert_eq!((code, severity(&report, "public")), (Some(1), json!("problem")));
 }
 

@@ -24,7 +24,8 @@ struct Past(SqliteStore);
 impl Past {
     fn open(database: &Path) -> Self {
         let options = Options { path: database.to_owned(), busy_timeout: Duration::from_secs(5), readers: 1 };
-        Self(SqliteStore::open(&options).unwrap())
+        // A process that another test starts holds the lock of a store that was just closed, until it runs its program.
+        Self(wait_for("the store to open", || SqliteStore::open(&options).ok()))
     }
 
     fn arrived(&self, at: Timestamp, write: Write) {

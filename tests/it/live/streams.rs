@@ -386,10 +386,13 @@ fn a_stuck_reader_costs_little_memory_and_is_cut_off() {
         turn["message"] = json!(format!("{n} {}", "long ".repeat(12_000)));
         turn
     };
+    // A slow machine may take as long for a turn as a body may take here.
+    let deliver_long = |n: usize| {
+        let stored = || service.try_deliver(&long(n)).is_ok_and(|answer| answer.status == 201);
+        wait_for("the turn to be stored", || stored().then_some(()));
+    };
     // Once without streams, so that what ingest takes is known.
-    for n in 1..50 {
-        service.deliver(&long(n)).expect(201);
-    }
+    (1..50).for_each(deliver_long);
     let before = peak(service.pid());
     let another = |n: usize| stuck(&service, if n.is_multiple_of(2) { ALL } else { "/api/v1/calls/conv_a/events" });
     let mut stuck: Vec<_> = (0..20).map(another).collect();
@@ -399,9 +402,7 @@ fn a_stuck_reader_costs_little_memory_and_is_cut_off() {
         stuck.extend((!taken).then(|| another(stuck.len())));
         taken.then_some(())
     });
-    for n in 50..400 {
-        service.deliver(&long(n)).expect(201);
-    }
+    (50..400).for_each(deliver_long);
     // 21 MB were told to each of them, 420 MB in all.
     let grown = peak(service.pid()).saturating_sub(before);
     println!("{grown} KiB more");

@@ -3,9 +3,10 @@
 use crate::support::documents::{blocks_in_chapter, root};
 use crate::support::receiver::WEBHOOK_SECRET;
 use crate::support::service::{Service, wait_for};
+use crate::support::tls::free_port;
 use crate::support::turns::turn;
 use std::io::{BufRead as _, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +25,7 @@ impl Drop for Running {
 /// Runs the guide's receiver of a language, and checks what it prints.
 fn receives(language: &str, command: &mut Command) {
     let program = blocks_in_chapter("openapi/README.md", "Outgoing webhooks", language).remove(0);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     command.arg(program).arg(port.to_string()).env("WEBHOOK_SECRET", WEBHOOK_SECRET).stdout(Stdio::piped());
     let mut receiver =
         Running(command.current_dir(root().join("target/webhooks")).spawn().expect("tests/run has installed it"));

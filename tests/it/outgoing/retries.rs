@@ -1,13 +1,15 @@
 //! Receivers that fail: retries, order, the end of retries, pauses, 410, redirects and answers without an end.
 
 use crate::support::metrics::Scrape;
-use crate::support::receiver::{Receiver, Reply, Request, WEBHOOK_SECRET};
+use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
 use crate::support::service::{Service, wait_for};
+use crate::support::tls::free_port;
 use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use transcribe_hook::domain::Timestamp;
 use transcribe_hook::elevenlabs::turn::parse_turn;
@@ -41,8 +43,14 @@ fn endpoint(service: &Service) -> Value {
 fn a_refused_notice_is_sent_again_with_the_same_id_before_later_ones_of_its_call() {
     for fault in [Reply::status(500), Reply::status(404), Reply::status(302), Reply::Close] {
         let case = format!("{fault:?}");
+        // The fault lasts until the other call is told of, however late a slow machine plays that.
+        let other_told = AtomicBool::new(false);
         let receiver = Receiver::answering(move |request, earlier| {
-            if request.kind() == "call.started" && request.call() == "conv_a" && earlier < 2 {
+            if request.kind() == "call.ended" && request.call() == "conv_b" {
+                other_told.store(true, Ordering::SeqCst);
+            }
+            let lasts = earlier < 2 || !other_told.load(Ordering::SeqCst);
+            if request.kind() == "call.started" && request.call() == "conv_a" && lasts {
                 fault.clone()
             } else {
                 Reply::status(200)
@@ -56,12 +64,11 @@ fn a_refused_notice_is_sent_again_with_the_same_id_before_later_ones_of_its_call
             wait_for("both notices", || (receiver.kinds(call) == BOTH).then_some(()));
         }
         let tries: Vec<_> = receiver.requests().into_iter().filter(|r| r.call() == "conv_a").collect();
-        assert_eq!(
-            tries.iter().map(Request::kind).collect::<Vec<_>>(),
-            ["call.started"; 3].iter().chain(&["call.ended"]).map(|kind| (*kind).to_owned()).collect::<Vec<_>>(),
-            "{case}"
-        );
-        assert!(tries[..3].iter().all(|r| r.id == tries[0].id) && tries[3].id != tries[0].id, "{case}");
+        let (ended, started) = tries.split_last().unwrap();
+        assert!(started.len() >= 3 && started.iter().all(|r| r.kind() == "call.started"), "{case}: {tries:?}");
+        assert_eq!(ended.kind(), "call.ended", "{case}");
+        assert!(started.iter().all(|r| r.id == tries[0].id) && ended.id != tries[0].id, "{case}");
+        let retried = u64::try_from(started.len() - 1).unwrap();
         let last = |call: &str| receiver.requests().iter().rposition(|r| r.call() == call);
         assert!(last("conv_b") < last("conv_a"), "{case}: another call goes on");
         let outcomes = || {
@@ -69,7 +76,7 @@ fn a_refused_notice_is_sent_again_with_the_same_id_before_later_ones_of_its_call
             ["delivered", "retried", "failed"]
                 .map(|outcome| scrape.whole(&format!("outgoing_deliveries_total{{outcome=\"{outcome}\"}}")))
         };
-        wait_for("the metric", || (outcomes() == [4, 2, 0]).then_some(()));
+        wait_for("the metric", || (outcomes() == [4, retried, 0]).then_some(()));
     }
 }
 
@@ -310,8 +317,7 @@ fn a_receiver_that_drips_its_answers_is_not_waited_for() {
 #[test]
 fn a_silent_or_dead_receiver_delays_neither_another_one_nor_a_turn() {
     let (good, silent) = (Receiver::start(), Receiver::answering(|_, _| Reply::Silence));
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (good_url, silent_url, dead_url) = (good.url(), silent.url(), format!("http://{dead}/"));
+    let (good_url, silent_url, dead_url) = (good.url(), silent.url(), format!("http://127.0.0.1:{}/", free_port()));
     let more = ["--webhook-url", &silent_url, "--webhook-url", &dead_url];
     let service = Service::start_with(&[&flags(&good_url, "1ms"), &more[..]].concat());
     for n in 0..40 {

@@ -109,8 +109,9 @@ fn a_head_that_does_not_end_a_body_that_does_not_and_an_idle_connection_are_clos
             let answer = rest(&mut stream);
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 200"), "{answer}");
             let took = started.elapsed();
-            assert!(took >= Duration::from_millis(least), "{begun:?}: {took:?}");
-            (took < Duration::from_secs(10)).then_some(())
+            assert!(took >= Duration::from_millis(300), "{begun:?}: {took:?}");
+            // On a slow machine what is sent may come after the time for a head.
+            (Duration::from_millis(least)..Duration::from_secs(10)).contains(&took).then_some(())
         });
     }
     // The time for a head does not begin anew with each byte of it.
@@ -129,10 +130,13 @@ fn a_request_at_work_is_not_closed_for_its_time() {
     let lock = rusqlite::Connection::open(service.database()).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let address = service.address();
-    let waiting = std::thread::spawn(move || deliver(address, 1));
-    let started = Instant::now();
-    wait_for("some times the time-outs", || (started.elapsed() > Duration::from_millis(700)).then_some(()));
-    assert!(!waiting.is_finished(), "it waits for the lock");
+    // A slow machine may send the head or the body too late. A service that closes what is at work does so each time.
+    let waiting = wait_for("a delivery that waits for the lock", || {
+        let waiting = std::thread::spawn(move || deliver(address, 1));
+        let started = Instant::now();
+        wait_for("some times the time-outs", || (started.elapsed() > Duration::from_millis(700)).then_some(()));
+        (!waiting.is_finished()).then_some(waiting)
+    });
     lock.execute_batch("ROLLBACK").unwrap();
     let answer = waiting.join().unwrap();
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
@@ -216,12 +220,17 @@ fn long_bodies_share_a_bounded_memory_and_the_slowest_beyond_it_are_told_503() {
 
 #[test]
 fn an_answer_that_nobody_reads_is_given_up() {
-    let service = Service::start_with(&["--body-timeout", "300ms"]);
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = Service::start_on(&database, &[]);
     for n in 0..200 {
         let mut long = turn("conv_long", n);
         long["message"] = json!("m".repeat(60_000));
         service.deliver(&long).expect(201);
     }
+    service.stop();
+    // Not before, since a slow machine may take as long for a turn.
+    let service = Service::start_on(&database, &["--body-timeout", "300ms"]);
     let sockets = || {
         let files = std::fs::read_dir(format!("/proc/{}/fd", service.pid())).unwrap();
         let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());

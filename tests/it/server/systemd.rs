@@ -1,6 +1,7 @@
 //! Under a supervisor: what systemd is told, and what `healthcheck` says.
 
 use crate::support::service::{Service, binary, run, wait_for};
+use crate::support::tls::free_port;
 use crate::support::turns::turn;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -93,7 +94,8 @@ fn healthcheck(url: &str, more: &[&str]) -> (Option<i32>, String) {
 fn healthcheck_exits_0_when_the_service_can_do_its_work_and_1_when_it_cannot() {
     // Patience is short, so a slow machine may be refused once more after the lock is gone: it is ready when it says
     // so.
-    let service = Service::start_with(&["--write-timeout", "50ms"]);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let service = Service::start_with(&["--write-timeout", "50ms", "--listen", &listen]);
     let other = rusqlite::Connection::open(service.database()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (code, said) = healthcheck(&service.url(""), &[]);
@@ -113,8 +115,8 @@ fn healthcheck_exits_0_when_the_service_can_do_its_work_and_1_when_it_cannot() {
 
 #[test]
 fn healthcheck_and_token_find_the_service_by_the_variables_that_it_was_started_with() {
-    let service = Service::start_guarded(&[]);
-    let listen = service.address().to_string();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let service = Service::start_guarded(&["--listen", &listen]);
     let by_variable = |args: &[&str]| binary().args(args).env("TRANSCRIBE_HOOK_LISTEN", &listen).output().unwrap();
     let out = by_variable(&["healthcheck"]);
     assert!(out.status.success(), "{out:?}");

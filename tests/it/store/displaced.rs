@@ -46,6 +46,20 @@ impl Case {
         self.next += 1;
     }
 
+    /// Copies the database with `backup`, while the WAL has turns, which a pause of two seconds would fold in.
+    fn copied(&mut self) -> PathBuf {
+        let copy = self.folder.path().join("copy.db");
+        wait_for("a copy and turns in the WAL", || {
+            self.deliver();
+            let _ = fs::remove_file(&copy);
+            let out =
+                binary().arg("backup").arg(&copy).arg("--database").arg(self.service.database()).output().unwrap();
+            assert!(out.status.success(), "{}", said(&out));
+            self.at("calls.db-wal").metadata().is_ok_and(|wal| wal.len() > 10_000).then_some(())
+        });
+        copy
+    }
+
     /// Nothing is acknowledged, and it is said.
     fn is_refused(&self, what: &str) {
         let began = Instant::now();
@@ -143,10 +157,8 @@ fn what_only_a_removed_wal_held_is_in_the_database_after_a_stop_and_after_a_kill
 
 #[test]
 fn a_copy_that_is_written_over_the_running_services_file_takes_no_turn_and_is_not_written_into() {
-    let case = Case::new();
-    let copy = case.folder.path().join("copy.db");
-    let out = binary().arg("backup").arg(&copy).arg("--database").arg(case.service.database()).output().unwrap();
-    assert!(out.status.success(), "{}", said(&out));
+    let mut case = Case::new();
+    let copy = case.copied();
     // As `cp` does it: the file stays the same one.
     fs::write(case.at("calls.db"), fs::read(&copy).unwrap()).unwrap();
     case.is_refused("overwritten");
@@ -177,11 +189,9 @@ fn a_database_or_wal_that_is_cut_off_takes_no_turn_and_nothing_is_damaged_furthe
         ("the database without its end", "calls.db", &|database| cut(database, 8_192)),
     ];
     for (what, file, change) in changes {
-        let case = Case::new();
-        let copy = case.folder.path().join("copy.db");
+        let mut case = Case::new();
+        let copy = case.copied();
         let database = case.at("calls.db");
-        let out = binary().arg("backup").arg(&copy).arg("--database").arg(&database).output().unwrap();
-        assert!(out.status.success(), "{what}: {}", said(&out));
         let before = fs::read(&database).unwrap();
         change(&case.at(file));
         wait_for(what, || (case.service.get("/readyz").status == 503).then_some(()));

@@ -47,7 +47,7 @@ fn a_lock_that_another_process_holds_for_a_second_is_waited_out() {
 #[test]
 fn a_lock_that_is_held_for_good_is_500_and_the_service_recovers() {
     let service = Service::start_with(&["--write-timeout", "1s"]);
-    service.deliver(&turn("conv_a", 1)).expect(201);
+    wait_for("the first turn", || (service.deliver(&turn("conv_a", 1)).status == 201).then_some(()));
     let lock = Lock::take(service.database());
     let error = service.deliver(&turn("conv_a", 2)).expect_error(500);
     assert_eq!(

@@ -54,8 +54,10 @@ fn everything_that_is_made_is_its_owners_alone_whatever_the_umask() {
         for inside in [folder.path(), &audio, &backups] {
             for entry in inside.read_dir().unwrap() {
                 let path = entry.unwrap().path();
-                let wanted = if path.is_dir() { 0o700 } else { 0o600 };
-                assert_eq!(mode(&path), wanted, "{} under {umask}", path.display());
+                // What the running service made for a moment may be gone.
+                let Ok(found) = path.metadata() else { continue };
+                let wanted = if found.is_dir() { 0o700 } else { 0o600 };
+                assert_eq!(found.mode() & 0o777, wanted, "{} under {umask}", path.display());
                 files += 1;
             }
         }

@@ -345,8 +345,9 @@ fn erased_words_are_gone_from_the_index_also_when_it_is_of_an_older_state_or_loc
     let service = Service::start_on(&database, &[]);
     say(&service, "conv_secret", 1, "It is xylophonequartz.");
     indexed(&service);
-    let old_index = fs::read(&index).unwrap();
+    // In this order, as the log may be moved into the file in between.
     let old_wal = fs::read(beside(&database, ".search-wal")).unwrap_or_default();
+    let old_index = fs::read(&index).unwrap();
     assert!(anywhere("xylophonequartz"));
     // Somebody holds the index's lock while the call is erased.
     let other = open_to_write(&index);

@@ -1,7 +1,7 @@
 //! A database with everything in it, and its export.
 
 use crate::support::samples::sample;
-use crate::support::service::binary;
+use crate::support::service::{binary, wait_for};
 use crate::support::whole_call::{CALL, FIRST, LAST, PARKED, apply, event, history, live, post};
 use serde_json::json;
 use std::path::Path;
@@ -13,7 +13,8 @@ use transcribe_hook::store::sqlite::{Options, SqliteStore};
 
 pub fn store(database: &Path) -> SqliteStore {
     let options = Options { path: database.to_owned(), busy_timeout: std::time::Duration::from_secs(10), readers: 1 };
-    SqliteStore::open(&options).unwrap()
+    // A process that another test starts holds the lock of a store that was just closed, until it runs its program.
+    wait_for("the store to open", || SqliteStore::open(&options).ok())
 }
 
 /// A database with all that there can be: a call with turns as they came, what tools showed and ElevenLabs' record,

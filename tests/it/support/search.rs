@@ -33,6 +33,17 @@ pub fn with_index(database: &Path) -> rusqlite::Connection {
     connection
 }
 
+/// As [`with_index`], unless the index is made anew at this moment.
+pub fn try_with_index(database: &Path) -> Option<rusqlite::Connection> {
+    let index = format!("{}.search", database.display());
+    if !Path::new(&index).is_file() {
+        return None;
+    }
+    let connection = open(database);
+    attach(&connection, &index).ok()?;
+    Some(connection)
+}
+
 fn attach(connection: &rusqlite::Connection, index: &str) -> rusqlite::Result<usize> {
     connection.execute("ATTACH ?1 AS search", [index])
 }
@@ -40,14 +51,8 @@ fn attach(connection: &rusqlite::Connection, index: &str) -> rusqlite::Result<us
 /// Returns the progress of the index if it belongs to the database: the turns before and at the end of what is indexed,
 /// and the last change.
 pub fn index_state(database: &Path) -> Option<(i64, i64, i64)> {
-    let index = format!("{}.search", database.display());
-    if !Path::new(&index).is_file() {
-        return None;
-    }
     let sql = "SELECT s.after_id, s.to_id, s.changes_to FROM search_index i JOIN turn_search_state s USING (index_id)";
-    let connection = open(database);
-    // It may be made anew at this moment.
-    attach(&connection, &index).ok()?;
+    let connection = try_with_index(database)?;
     connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).ok()
 }
 

@@ -1,9 +1,9 @@
 //! The call of the published samples: its live turns, histories and events.
 
-use crate::support::service::{Answer, Service};
+use crate::support::service::{Answer, Service, wait_for};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use transcribe_hook::domain::{ConversationId, NewEvent, Timestamp, Turn};
 use transcribe_hook::elevenlabs::signature::sign;
 use transcribe_hook::elevenlabs::turn::parse_turn;
@@ -30,13 +30,37 @@ pub fn record(id: &str, words: &str) -> Value {
     event
 }
 
-/// Posts an event as ElevenLabs does.
+/// Posts an event as ElevenLabs does, and waits until its call is reconciled.
 pub fn post_signed(service: &Service, body: &str) -> Answer {
     post_signed_bytes(service, body.as_bytes())
 }
 
-/// Posts a body that need not be text, with its signature.
+/// Posts a body that need not be text, with its signature, and waits until its call is reconciled.
 pub fn post_signed_bytes(service: &Service, body: &[u8]) -> Answer {
+    once_reconciled(service, || send_signed(service, body))
+}
+
+/// Posts a history, and waits until its call is reconciled.
+pub fn post_history(service: &Service, body: &Value) -> Answer {
+    once_reconciled(service, || service.post("/webhooks/elevenlabs/history", body))
+}
+
+/// Sends something, and waits until no call is to be reconciled where the answer did not wait for that, as happens on a
+/// slow machine.
+fn once_reconciled(service: &Service, send: impl FnOnce() -> Answer) -> Answer {
+    let began = Instant::now();
+    let answer = send();
+    if answer.status < 300 && began.elapsed() >= reconciler::MAX_RESPONSE_WAIT {
+        let due = "SELECT EXISTS (SELECT 1 FROM due_reconciliations)";
+        wait_for("the call to be reconciled", || {
+            service.sqlite().query_row(due, [], |row| row.get(0)).ok().filter(|due: &bool| !due)
+        });
+    }
+    answer
+}
+
+/// Posts a body with its signature. The answer waits for the call for a short time only.
+pub fn send_signed(service: &Service, body: &[u8]) -> Answer {
     let at = Timestamp::now().unix_micros().div_euclid(1_000_000);
     let signature = sign(&Secret::new(SECRET).unwrap(), at, body);
     let headers = [("content-type", "application/json"), ("elevenlabs-signature", signature.as_str())];
@@ -45,7 +69,7 @@ pub fn post_signed_bytes(service: &Service, body: &[u8]) -> Answer {
 
 pub fn deliver(service: &Service, speaker: &str, message: &str, time: &str) -> Value {
     let turn = json!({"conversation_id": CALL, "speaker": speaker, "message": message, "timestamp": time});
-    service.deliver(&turn).expect(201).json()
+    once_reconciled(service, || service.deliver(&turn)).expect(201).json()
 }
 
 /// The conversation of the samples.

@@ -4,6 +4,7 @@
 use crate::support::browser::Page;
 use crate::support::samples::sample;
 use crate::support::service::{Service, TURNS};
+use crate::support::tls::free_port;
 use crate::support::whole_call::{CALL, FIRST, SECRET, deliver, post_signed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -155,8 +156,9 @@ fn a_running_call_is_followed_and_the_reader_who_scrolls_up_keeps_the_place() {
 fn after_a_killed_service_is_back_no_turn_is_missing_and_none_is_twice() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");
-    let service = Service::start_on(&database, &[]);
-    let address = service.address();
+    // A port that nobody is given by chance before the service is back.
+    let address = format!("127.0.0.1:{}", free_port());
+    let service = Service::start_on(&database, &["--listen", &address]);
     say(&service, "conv_1", "agent", "One.", &ago(9));
     let page =
         Page::open(&service.url("/?call=conv_1"), json!({"tolerates": "ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY"}));
@@ -170,7 +172,7 @@ fn after_a_killed_service_is_back_no_turn_is_missing_and_none_is_twice() {
     page.step("lost", json!({}));
     // What it shows stays, and the reader learns what is the matter. Whether the third turn got through is chance.
     page.step("told", json!({"first": ["One.", "Two."]}));
-    let service = Service::start_on(&database, &["--listen", &address.to_string()]);
+    let service = Service::start_on(&database, &["--listen", &address]);
     say(&service, "conv_1", "user", "Four.", &ago(6));
     say(&service, "conv_2", "agent", "Another call.", &ago(1));
     page.step("live", json!({}));
