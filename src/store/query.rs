@@ -68,6 +68,10 @@ pub struct CallFilter {
     pub tools: Vec<String>,
     /// Only calls with a tool that failed, or only those without one.
     pub tool_error: Option<bool>,
+    /// Accepted names of alerts. A call needs a turn that matched one of them.
+    pub alerts: Vec<String>,
+    /// Only calls with a turn that matched an alert, or only those without one.
+    pub has_alert: Option<bool>,
     /// Minimum duration, in seconds. A call without a duration in its record lasts until its end or its last turn.
     pub min_seconds: Option<i64>,
     /// Maximum duration, in seconds.

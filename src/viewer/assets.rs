@@ -117,8 +117,9 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("assets/", $name)))),+] };
 }
 
-const FILES: [(&str, &str); 39] = files![
+const FILES: [(&str, &str); 40] = files![
     "accesses.js",
+    "alerts.js",
     "api.js",
     "base.css",
     "call.css",

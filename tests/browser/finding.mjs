@@ -46,6 +46,30 @@ export const steps = {
     await fits(opened);
   },
 
+  /** The chips of filters. */
+  async chips(opened, { names }) {
+    await see(opened, ".filter-chip", names);
+  },
+
+  /** The names of the calls in the list. */
+  async names(opened, { names }) {
+    await see(opened, ".scroll .row .name bdi", names);
+  },
+
+  /** What is offered instead of a search that finds nothing, and what that finds. */
+  async wider(opened, { words, name, query, groups }) {
+    const { page } = opened;
+    await page.getByRole("searchbox").fill(words);
+    await page.locator(".scroll .state", { hasText: "Nothing found" }).waitFor();
+    const button = page.getByRole("button", { name, exact: true });
+    if (query === null) return assert.equal(await button.count(), 0);
+    await page.locator(".scroll .state", { hasText: `more: ${query}` }).waitFor();
+    await accessible(opened);
+    await button.click();
+    assert.equal(new URL(page.url()).searchParams.get("q"), query);
+    await see(opened, ".found-call .name", groups);
+  },
+
   /** A chip that is pressed filters the list, and says how many calls there are. */
   async chip(opened, { name, rows, sum }) {
     const { page } = opened;

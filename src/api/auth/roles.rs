@@ -67,8 +67,14 @@ struct ParameterRule {
 }
 
 /// Rules of parameters. All of them require [`Role::Read`].
+///
+/// An alert is a search, so the calls that matched it tell what was said in them.
 const PARAMETER_RULES: &[ParameterRule] = &[
+    ParameterRule { operation: "get_stats", parameter: "alert", value: None, noted: None },
+    ParameterRule { operation: "get_stats", parameter: "has_alert", value: None, noted: None },
     ParameterRule { operation: "get_stats", parameter: "include", value: Some("results"), noted: None },
+    ParameterRule { operation: "list_calls", parameter: "alert", value: None, noted: None },
+    ParameterRule { operation: "list_calls", parameter: "has_alert", value: None, noted: None },
     ParameterRule { operation: "list_calls", parameter: "q", value: None, noted: Some(AccessAction::Search) },
     ParameterRule {
         operation: "list_conversations",

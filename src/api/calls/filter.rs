@@ -93,6 +93,10 @@ filter_params! {
     tool: Vec<String>,
     /// `true`: only calls with a tool that failed. `false`: only calls without one.
     tool_error: Option<bool>,
+    /// Only calls with a turn that matched one of these alerts, by name. Requires the role `read`.
+    alert: Vec<String>,
+    /// `true`: only calls with a turn that matched an alert. `false`: only calls without one. Requires the role `read`.
+    has_alert: Option<bool>,
     /// Minimum duration, in seconds.
     min_seconds: Option<i64>,
     /// Maximum duration, in seconds.
@@ -118,7 +122,7 @@ pub(in crate::api) const MAX_VALUES: usize = 20;
 
 impl CallFilterParams {
     /// The parameters that may be repeated.
-    pub(in crate::api) const REPEATABLE: [&str; 3] = ["language", "tag", "tool"];
+    pub(in crate::api) const REPEATABLE: [&str; 4] = ["language", "tag", "tool", "alert"];
 
     /// Returns the names of the parameters that filter calls, and of an operation's own.
     pub(in crate::api) fn names_with(own: &[&'static str]) -> Vec<&'static str> {
@@ -151,6 +155,8 @@ impl CallFilterParams {
             tags: texts("tag", self.tag)?,
             tools: texts("tool", self.tool)?,
             tool_error: self.tool_error,
+            alerts: texts("alert", self.alert)?,
+            has_alert: self.has_alert,
             min_seconds: seconds("min_seconds", self.min_seconds)?,
             max_seconds: seconds("max_seconds", self.max_seconds)?,
             has_audio: self.has_audio,

@@ -166,7 +166,8 @@ impl CallsApi {
     /// combined with AND. A filter that is repeated accepts each of its values.
     ///
     /// The role `list` gets calls without words: `last_message`, `termination_reason`, `title`, `summary` and
-    /// `sentiment` are null, and `alerts` is empty. It may not filter by `q`.
+    /// `sentiment` are null, and `alerts` is empty. It may not filter by `q`,
+    /// `alert` and `has_alert`.
     #[oai(path = "/calls", method = "get", operation_id = "list_calls")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_calls(

@@ -57,6 +57,13 @@ pub(in crate::cli) struct CallFilterArgs {
     /// Select only calls where a tool failed, or none did
     #[arg(long, env = "TRANSCRIBE_HOOK_TOOL_ERROR", value_name = "BOOL")]
     tool_error: Option<bool>,
+    /// Select only calls that matched this alert; repeatable
+    // Not `--alert`, because the variable of that name configures the alerts of `serve`.
+    #[arg(long, env = "TRANSCRIBE_HOOK_ALERT_NAME", value_name = "NAME", value_parser = name)]
+    alert_name: Vec<String>,
+    /// Select only calls that matched an alert, or only others
+    #[arg(long, env = "TRANSCRIBE_HOOK_HAS_ALERT", value_name = "BOOL")]
+    has_alert: Option<bool>,
     /// Select only calls of at least this many seconds
     #[arg(long, env = "TRANSCRIBE_HOOK_MIN_SECONDS", value_name = "NUMBER", value_parser = seconds)]
     min_seconds: Option<i64>,
@@ -99,6 +106,8 @@ impl CallFilterArgs {
             tags: self.tag.clone(),
             tools: self.tool.clone(),
             tool_error: self.tool_error,
+            alerts: self.alert_name.clone(),
+            has_alert: self.has_alert,
             min_seconds: self.min_seconds,
             max_seconds: self.max_seconds,
             has_audio: self.has_audio,

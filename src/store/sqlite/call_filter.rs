@@ -21,6 +21,9 @@ const SECONDS: &str = "coalesce(c.duration_seconds, max(0, \
      strftime('%s', coalesce(c.call_end_time, c.last_turn_time, c.call_start_time)) \
      - strftime('%s', c.call_start_time)))";
 
+/// Selects the row id of a call that matched any alert.
+const ANY_ALERT: &str = "SELECT k.call_id FROM alerted_calls k WHERE k.call_id = c.id AND k.alert = ''";
+
 /// Conditions of a `WHERE` clause with the values of their parameters.
 #[derive(Default)]
 pub(super) struct Conditions {
@@ -63,6 +66,14 @@ impl Conditions {
         }
         if !filter.tools.is_empty() {
             sql.is_in("SELECT k.call_id FROM call_tools k WHERE k.call_id = c.id AND k.tool IN", &filter.tools);
+        }
+        if !filter.alerts.is_empty() {
+            sql.is_in("SELECT k.call_id FROM alerted_calls k WHERE k.call_id = c.id AND k.alert IN", &filter.alerts);
+        }
+        match filter.has_alert {
+            Some(true) => sql.and(&format!("c.id IN ({ANY_ALERT})"), []),
+            Some(false) => sql.and(&format!("c.id NOT IN ({ANY_ALERT})"), []),
+            None => {}
         }
         if let Some(seconds) = filter.min_seconds {
             sql.and(&format!("{SECONDS} >= ?"), [seconds.into()]);

@@ -219,7 +219,14 @@ impl Lanes {
     /// Returns the lanes of the index that serves a filter best, or `None` if no index does.
     fn of_values(connection: &Connection, filter: &CallFilter, span: &Span) -> Result<Option<Self>> {
         let span = span.clone();
-        for (names, table, column) in [(&filter.tags, "call_tags", "tag"), (&filter.tools, "call_tools", "tool")] {
+        // The table has an empty name for any alert.
+        let any_alert = if filter.has_alert == Some(true) { vec![String::new()] } else { Vec::new() };
+        for (names, table, column) in [
+            (&filter.alerts, "alerted_calls", "alert"),
+            (&filter.tags, "call_tags", "tag"),
+            (&filter.tools, "call_tools", "tool"),
+            (&any_alert, "alerted_calls", "alert"),
+        ] {
             if !names.is_empty() {
                 let condition = format!("{column} = ? AND status = ? AND is_child = ?");
                 let sql = span.sql(table, "call_start_time, call_id", &condition);
@@ -343,7 +350,7 @@ fn statuses(filter: &CallFilter) -> impl Iterator<Item = &'static str> + use<'_>
         .map(CallStatus::as_str)
 }
 
-/// Returns the lanes of tags or tools.
+/// Returns the lanes of tags, tools or alerts.
 fn of_names(filter: &CallFilter, names: &[String]) -> Vec<Lane> {
     let mut lanes = Vec::new();
     for name in names {

@@ -248,8 +248,11 @@ export class CallList {
     const filter = parameters();
     const start = Date.parse(call.call_start_time);
     if (call.parent_conversation_id || call.initiation_source === "subagent_tool") return false;
+    const { alert, has_alert: hasAlert, ...others } = current().more;
+    const alerts = (call.alerts ?? []).map(({ name }) => name);
+    if (alert && !alerts.includes(alert) || hasAlert && String(alerts.length > 0) !== hasAlert) return false;
     // Only the service knows whether a call matches the other filters, and its rank.
-    if (Object.keys(current().more).length > 0 || current().order !== "") return this.calls.has(call.conversation_id);
+    if (Object.keys(others).length > 0 || current().order !== "") return this.calls.has(call.conversation_id);
     if (filter.status && call.status !== filter.status) return false;
     if (filter.driver_id !== null && call.driver_id !== filter.driver_id) return false;
     if (filter.started_after && start < Date.parse(filter.started_after)) return false;

@@ -3,6 +3,7 @@
 // The URL determines what is shown (route.js). The list (list.js) or the search results (search_results.js) are on one
 // side, a call (call.js) on the other. One event stream (live.js) updates both. All data comes from the public API.
 
+import { learnAlerts, readAlerts } from "./alerts.js";
 import { Failure, address, onUnauthorized } from "./api.js";
 import { CallView, leave } from "./call.js";
 import { announce, byId, el, isTyping, show } from "./dom.js";
@@ -178,6 +179,7 @@ function begin() {
     showOnce();
     return;
   }
+  readAlerts().then((found) => found && narrow.sync(), () => {});
   // The page does not wait longer, because a proxy may buffer the stream.
   const timeout = setTimeout(showOnce, 1000);
   stop();
@@ -195,6 +197,7 @@ function begin() {
         list.removeRow(resource.id);
         if (call.call?.id === resource.id) call.gone();
       } else {
+        if (learnAlerts([resource])) narrow.sync();
         list.put(resource);
         call.changed(resource);
         if (name === "call_alert") announce(`Alert in the call with ${nameOf(resource)}: ${resource.alerts.map((/** @type {{ name: string }} */ alert) => alert.name).join(", ")}`);

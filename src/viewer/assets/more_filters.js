@@ -1,7 +1,9 @@
 // Filters beyond status, driver and days: chips for frequent ones and those that are set, and a panel with all.
 
+import { alertNames } from "./alerts.js";
 import { announce, el, show } from "./dom.js";
 import { ANSWERED_BY, CHANNEL, DIRECTION, OUTCOME, language } from "./labels.js";
+import { may } from "./rights.js";
 import { current, go } from "./route.js";
 
 /** Filters that are chips in any case. */
@@ -13,6 +15,7 @@ const CHOICES = {
   outcome: { label: "Goal", values: OUTCOME },
   direction: { label: "Direction", values: DIRECTION },
   channel: { label: "Channel", values: CHANNEL },
+  has_alert: { label: "Alerts", values: { true: "Has an alert", false: "No alert" } },
   tool_error: { label: "Tools", values: { true: "Tool error", false: "No tool error" } },
   has_audio: { label: "Recording", values: { true: "Has a recording", false: "No recording" } },
   reconciled: { label: "Record", values: { true: "Has a record", false: "No record" } },
@@ -21,6 +24,7 @@ const CHOICES = {
 
 /** Filters with a text. @type {Record<string, { label: string, hint: string, named: (value: string) => string }>} */
 const TEXTS = {
+  alert: { label: "Alert", hint: "name", named: (value) => `Alert: ${value}` },
   agent_id: { label: "Agent id", hint: "agent_…", named: (value) => `Agent ${value}` },
   number: { label: "Phone number", hint: "+1 555 010 0042", named: (value) => `Number ${value}` },
   language: { label: "Language", hint: "es", named: language },
@@ -34,6 +38,12 @@ const MINUTES = {
   min_seconds: { label: "At least, minutes", named: "At least" },
   max_seconds: { label: "At most, minutes", named: "At most" },
 };
+
+/** Filters that tell what was said. */
+const TELLING = ["alert", "has_alert"];
+
+/** Id of the list of known alerts. */
+const ALERTS_LIST = "known-alerts";
 
 /** Returns a filter in words. @param {string} name @param {string} value */
 export function nameOfFilter(name, value) {
@@ -54,12 +64,14 @@ export class MoreFilters {
   constructor() {
     /** @type {Map<string, HTMLInputElement | HTMLSelectElement>} */
     this.fields = new Map();
+    this.alerts = el("datalist", { id: ALERTS_LIST });
     this.chips = el("div", { class: "chips", role: "group", "aria-label": "Frequent filters" });
     this.panel = el("div", { class: "more-filters", id: "more-filters", hidden: true },
       Object.entries(CHOICES).map(([name, { label, values }]) => this.field(name, label, el("select", null,
         el("option", { value: "" }, "Any"), Object.entries(values).map(([value, text]) => el("option", { value }, text))))),
       Object.entries(TEXTS).map(([name, { label, hint }]) => this.field(name, label, el("input", { type: "text", placeholder: hint, maxlength: "200", autocomplete: "off", spellcheck: "false" }))),
-      Object.entries(MINUTES).map(([name, { label }]) => this.field(name, label, el("input", { type: "number", min: "0", step: "0.5" }))));
+      Object.entries(MINUTES).map(([name, { label }]) => this.field(name, label, el("input", { type: "number", min: "0", step: "0.5" }))),
+      this.alerts);
     this.button = el("button", { type: "button", class: "link", "aria-controls": "more-filters", "aria-expanded": "false", onclick: () => this.toggle() }, "More filters");
   }
 
@@ -70,6 +82,7 @@ export class MoreFilters {
    */
   field(name, label, field) {
     this.fields.set(name, field);
+    if (name === "alert") field.setAttribute("list", ALERTS_LIST);
     const minutes = name in MINUTES;
     field.addEventListener("change", () => {
       const value = field.value.trim();
@@ -89,10 +102,14 @@ export class MoreFilters {
     const { more } = current();
     for (const [name, field] of this.fields) {
       const value = more[name] ?? "";
+      if (field.parentElement && TELLING.includes(name)) field.parentElement.hidden = !may("read");
       if (document.activeElement !== field) field.value = name in MINUTES && value ? String(Number(value) / 60) : value;
     }
+    const alerts = alertNames();
+    show(this.alerts, alerts.map((name) => el("option", { value: name })));
     /** @type {[string, string][]} */
     const shown = FREQUENT.map(([name, value]) => [name, value]);
+    if (alerts.length > 0) shown.push(["has_alert", "true"]);
     for (const [name, value] of Object.entries(more)) {
       if (!shown.some(([other, wanted]) => other === name && wanted === value)) shown.push([name, value]);
     }

@@ -23,7 +23,7 @@
 
 /** Filters of the API that the URL has by their own names. */
 export const FILTERS = /** @type {const} */ (["answered_by", "outcome", "direction", "channel", "agent_id", "number", "language",
-  "environment", "tag", "tool", "tool_error", "min_seconds", "max_seconds", "has_audio", "reconciled", "has_driver"]);
+  "environment", "tag", "tool", "tool_error", "alert", "has_alert", "min_seconds", "max_seconds", "has_audio", "reconciled", "has_driver"]);
 
 /** Base path of the service: `/`, or the prefix that a proxy adds. This file is `assets/…/route.js` below it. */
 export const BASE = new URL("../../", import.meta.url).pathname;

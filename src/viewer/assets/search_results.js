@@ -24,6 +24,16 @@ const MIN_DIGITS = 4;
 /** Maximum number of digits of a number. */
 const MAX_DIGITS = 15;
 
+/** Words of the search language. */
+const OPERATORS = ["AND", "OR", "NOT"];
+
+/** Maximum number of words in a search, as in the API. */
+const MAX_WORDS = 32;
+
+/** Minimum number of letters of a prefix that is offered, and its share of the word. */
+const MIN_PREFIX = 3;
+const PREFIX_SHARE = 0.6;
+
 /** A group of hits of one call. @typedef {{ list: HTMLElement, number: HTMLElement, hits: number }} Group */
 
 export class SearchResults {
@@ -68,14 +78,14 @@ export class SearchResults {
       }
       const notYet = page.unindexed > 0 && el("p", { class: "state" }, `Up to ${count(page.unindexed, "turn")} are not indexed yet and cannot be found.`);
       if (page.data.length === 0) {
-        const prefix = beginning(q);
+        const prefix = beginnings(q);
         const narrow = Boolean(speaker) || Object.values(parameters()).some((value) => value !== null && value !== "");
         const isEmpty = !narrow && !offers && await holdsNoCalls(request.signal);
         if (request.signal.aborted) return;
         show(this.scroller, offers, isEmpty ? nothing("No calls yet", "There is nothing to search. The first turn that arrives creates the first call.")
-          : nothing(offers ? "No words found" : "Nothing found", `No turn ${narrow ? "that matches the filters " : ""}has ${q.includes(" ") ? "these words" : "this word"}.${prefix ? ` A prefix finds more: ${prefix}*` : ""}`,
+          : nothing(offers ? "No words found" : "Nothing found", `No turn ${narrow ? "that matches the filters " : ""}has ${q.includes(" ") ? "these words" : "this word"}.${prefix ? ` ${prefix.includes(" ") ? "Prefixes find" : "A prefix finds"} more: ${prefix}` : ""}`,
             narrow && el("button", { type: "button", onclick: () => go({ ...UNFILTERED, q, sort, call: current().call, turn: current().turn }) }, "Search all calls"),
-            prefix ? el("button", { type: "button", onclick: () => go({ q: `${prefix}*` }) }, "Search by prefix") : "",
+            prefix ? el("button", { type: "button", onclick: () => go({ q: prefix }) }, prefix.includes(" ") ? "Search by prefixes" : "Search by prefix") : "",
             el("button", { type: "button", onclick: () => go({ q: "" }) }, "Clear the search")));
         announce(offers ? `${offers.querySelectorAll("a").length} suggestions, no words found` : "Nothing found");
         return this.select();
@@ -223,16 +233,37 @@ export class SearchResults {
   }
 }
 
-/** Returns the first letters of a query's first word, or an empty text if it has no letters. @param {string} q */
-function beginning(q) {
-  const word = q.match(/\p{L}[\p{L}\p{N}]*/u)?.[0] ?? "";
-  return word.slice(0, Math.max(3, Math.ceil(word.length * 0.6)));
+/**
+ * Returns a query for turns with words that begin as those of a query do, or an empty text if there is no wider one.
+ * Phrases become words. Numbers, operators and excluded words stay as they are.
+ * @param {string} q
+ */
+function beginnings(q) {
+  // An excluded phrase or group has no wider form.
+  if (/\bNOT\s*["(]/.test(q)) return "";
+  // An operator within a phrase is a word.
+  const unquoted = q.replace(/"([^"]*)"/g, (_, phrase) => ` ${phrase.toLowerCase()} `).replaceAll('"', " ");
+  /** @type {string[]} */
+  const parts = [];
+  for (const unit of unquoted.match(/[()]|[^\s()]+/g) ?? []) {
+    const stays = parts.at(-1) === "NOT" || OPERATORS.includes(unit) || "()".includes(unit);
+    parts.push(...(stays ? [unit] : (unit.match(/[\p{L}\p{N}\p{M}]+\*?/gu) ?? []).map(prefixOf)));
+  }
+  const wider = parts.join(" ");
+  return parts.length <= MAX_WORDS && wider !== q.trim().replace(/\s+/g, " ") ? wider : "";
+}
+
+/** Returns the first letters of a word as a prefix, or the word if it is a number or a prefix. @param {string} word */
+function prefixOf(word) {
+  const letters = [...word];
+  if (word.endsWith("*") || !/^\p{L}/u.test(word)) return word;
+  return `${letters.slice(0, Math.max(MIN_PREFIX, Math.ceil(letters.length * PREFIX_SHARE))).join("")}*`;
 }
 
 /** Says what to change in a search that cannot be read. @param {string} q @param {Failure} failure */
 function unreadable(q, failure) {
   const words = q.match(/[\p{L}\p{N}]+/gu) ?? [];
-  const plain = words.filter((word) => !["AND", "OR", "NOT"].includes(word)).join(" ");
+  const plain = words.filter((word) => !OPERATORS.includes(word)).join(" ");
   return nothing("The search cannot be read", `${(failure.details ?? failure.message).replace(/^q: /, "").replace(/^./, (first) => first.toUpperCase())}.`,
     plain ? el("button", { type: "button", onclick: () => go({ q: plain }) }, `Search for ${plain}`) : "",
     el("button", { type: "button", onclick: () => go({ q: "" }) }, "Clear the search"));

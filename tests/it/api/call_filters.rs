@@ -10,7 +10,8 @@ use std::path::Path;
 /// Calls in the database: more than a list checks one by one before it reads an index.
 const CALLS: usize = 900;
 
-/// A stored call, by the names of its columns, with the names of its tools under `tools`.
+/// A stored call, by the names of its columns, with the names of its tools under `tools` and those of its alerts under
+/// `alerts`.
 type Facts = Value;
 
 /// Draws one of these values. `null` is a value, too.
@@ -50,6 +51,7 @@ fn draw(random: &mut Random, n: usize) -> Facts {
         "has_audio": random.below(2),
         "tools": (0..random.below(3)).map(|_| one_of(random, &[json!("end_call"), json!("lookup")])).collect::<Value>(),
         "tool_error": 0,
+        "alerts": one_of(random, &[json!([]), json!([]), json!(["fire"]), json!(["fire", "Tired driver"])]),
     })
 }
 
@@ -75,8 +77,16 @@ fn fill(database: &Path, calls: &mut [Facts], random: &mut Random) {
         let kind = ["speech", "silence"][random.below(2)];
         connection.execute(sql, rusqlite::params![id, turn_time, now, kind]).unwrap();
         call["kind"] = json!(kind);
+        // They match while the call runs, before its facts are known.
+        for alert in call["alerts"].as_array().unwrap().iter().chain([&json!("mistaken")]) {
+            let sql = "INSERT INTO call_alerts (conversation_id, name, transcription_id, at) \
+                       VALUES (?1, ?2, last_insert_rowid(), ?3)";
+            connection.execute(sql, rusqlite::params![id, alert.as_str(), now]).unwrap();
+        }
+        let sql = "DELETE FROM call_alerts WHERE conversation_id = ?1 AND name = 'mistaken'";
+        connection.execute(sql, [&id]).unwrap();
         for (name, value) in call.clone().as_object().unwrap() {
-            let derived = ["id", "conversation_id", "tools", "tool_error", "kind"];
+            let derived = ["id", "conversation_id", "tools", "tool_error", "kind", "alerts"];
             if !derived.contains(&name.as_str()) {
                 let value: Box<dyn rusqlite::ToSql> = match value {
                     Value::Null => Box::new(rusqlite::types::Null),
@@ -127,6 +137,8 @@ fn draw_param(random: &mut Random) -> Param {
         ("tag", &["vip", "night", "none"]),
         ("tool", &["end_call", "lookup", "other_tool"]),
         ("tool_error", &["true", "false"]),
+        ("alert", &["fire", "Tired driver", "mistaken"]),
+        ("has_alert", &["true", "false"]),
         ("min_seconds", &["0", "60", "600", "601", "5000"]),
         ("max_seconds", &["0", "59", "600", "3599", "10000"]),
         ("has_audio", &["true", "false"]),
@@ -145,7 +157,7 @@ fn draw_query(random: &mut Random) -> Vec<Param> {
     for _ in 0..random.below(5) {
         let param = draw_param(random);
         let is_repeat = query.iter().any(|(name, _)| *name == param.0);
-        if !is_repeat || ["language", "tag", "tool"].contains(&param.0) {
+        if !is_repeat || ["language", "tag", "tool", "alert"].contains(&param.0) {
             query.push(param);
         }
     }
@@ -177,6 +189,8 @@ fn matches(call: &Facts, query: &[Param], include_children: bool) -> bool {
         "language" => values(name).iter().any(|value| call["main_language"] == **value),
         "tag" => values(name).iter().any(|tag| call["tags"].as_str().unwrap_or_default().contains(tag)),
         "tool" => values(name).iter().any(|tool| call["tools"].as_array().unwrap().contains(&json!(tool))),
+        "alert" => values(name).iter().any(|alert| call["alerts"].as_array().unwrap().contains(&json!(alert))),
+        "has_alert" => call["alerts"].as_array().unwrap().is_empty() != (value == "true"),
         "tool_error" | "has_audio" => (call[*name] == 1) == (value == "true"),
         "reconciled" => call["matched"].is_null() != (value == "true"),
         "min_seconds" => seconds(call) >= value.parse().unwrap(),
@@ -270,7 +284,7 @@ fn lists_exports_searches_and_statistics_select_the_calls_of_the_model() {
         if round % 15 == 0 {
             let flags: Vec<_> = query
                 .iter()
-                .flat_map(|(name, value)| [format!("--{}", name.replace('_', "-")), value.clone()])
+                .flat_map(|(name, value)| [flag_of(name), value.clone()])
                 .collect();
             let database = database.to_str().unwrap();
             let args = ["export", "--format", "jsonl", "--database", database];
@@ -280,6 +294,12 @@ fn lists_exports_searches_and_statistics_select_the_calls_of_the_model() {
             assert_eq!(exported_calls(&String::from_utf8(exported.stdout).unwrap()), wanted, "{args:?}");
         }
     }
+}
+
+/// Returns the flag of a parameter.
+fn flag_of(parameter: &str) -> String {
+    let name = if parameter == "alert" { "alert-name" } else { parameter };
+    format!("--{}", name.replace('_', "-"))
 }
 
 /// Returns the ids of the calls in an export as JSON lines.
@@ -305,6 +325,8 @@ fn values_that_no_filter_has_are_refused_with_the_allowed_ones() {
         ("number=anonymous", "number"),
         ("agent_id=", "agent_id"),
         ("tag=a%00b", "tag"),
+        ("alert=", "alert"),
+        ("has_alert=fire", "true or false"),
         ("driver_id=0", "driver_id"),
         ("status=failed&status=completed", "status"),
         ("environment=a&environment=b", "environment"),

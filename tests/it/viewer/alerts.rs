@@ -57,3 +57,29 @@ fn the_mark_stands_at_the_turn_that_is_shown_in_place_of_the_one_that_matched() 
     let alert = ["Alert: dispatch"];
     page.step("alerted", json!({"conversation": CALL, "alerts": alert, "turns": {shown: alert}}));
 }
+
+#[test]
+fn calls_are_filtered_by_alert_once_there_is_one() {
+    let service = Service::start_with(&["--alert", "fire=fire", "--alert", "Tired driver=tired"]);
+    for call in ["conv_1", "conv_2", "conv_3"] {
+        say(&service, call, "agent", "How is the trailer?", &ago(2));
+    }
+    let frequent = ["Voicemail", "No answer", "Goal not met", "Tool error"];
+    let page = Page::open(&service.url("/"), json!({}));
+    page.step("live", json!({}));
+    page.step("chips", json!({"names": frequent}));
+    say(&service, "conv_1", "user", "There is a fire.", &ago(1));
+    page.step("chips", json!({"names": [&frequent[..], &["Has an alert"]].concat()}));
+    say(&service, "conv_2", "user", "I am tired.", &ago(1));
+    let both = ["Unknown driver conv_2", "Unknown driver conv_1"];
+    let either = Page::open(&service.url("/"), json!({"phone": true}));
+    either.step("chip", json!({"name": "Has an alert", "rows": both, "sum": "Has an alert: 2 calls"}));
+    let fire = json!({"label": "Alert", "value": "fire", "chip": "Alert: fire", "rows": [both[1]],
+        "sum": "Alert: fire: 1 call"});
+    either.step("moreFilters", fire);
+    // A call that matches later joins the filtered list.
+    let shared = Page::open(&service.url("/?alert=fire"), json!({}));
+    shared.step("names", json!({"names": [both[1]]}));
+    say(&service, "conv_3", "user", "The fire is here, too.", &ago(1));
+    shared.step("names", json!({"names": ["Unknown driver conv_3", both[1]]}));
+}

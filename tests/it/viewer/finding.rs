@@ -89,6 +89,27 @@ fn a_sub_agent_is_asked_by_a_request_not_by_the_driver() {
 }
 
 #[test]
+fn a_search_without_hits_offers_the_beginnings_of_all_of_its_words() {
+    let service = some_calls(&[]);
+    wait_for("the index", || (service.get("/api/v1/search?q=reefer").json()["data"][1]).is_object().then_some(()));
+    let page = Page::open(&service.url("/"), json!({}));
+    let both = ["Jo Brandt", "Maria Kowalski"];
+    for (words, query) in [
+        ("reeferings", "reefer*"),
+        ("reeferings \"reefered\"", "reefer* reefe*"),
+        ("(reeferings OR \"zebra NOT\")", "( reefer* OR zeb* not* )"),
+        ("(reeferings OR zebra-4711) NOT zebu", "( reefer* OR zeb* 4711 ) NOT zebu"),
+    ] {
+        let name = if query.contains(' ') { "Search by prefixes" } else { "Search by prefix" };
+        page.step("wider", json!({"words": words, "name": name, "query": query, "groups": both}));
+    }
+    // Beginnings of what is excluded would find less.
+    for words in ["zebra NOT (reeferings)", "88999"] {
+        page.step("wider", json!({"words": words, "name": "Search by prefix", "query": null}));
+    }
+}
+
+#[test]
 fn a_record_without_turns_is_not_told_as_missing() {
     let service = some_calls(&[]);
     let mut busy = record("conv_busy", "");
