@@ -239,13 +239,13 @@ export class SearchResults {
  * @param {string} q
  */
 function beginnings(q) {
-  // An excluded phrase or group has no wider form.
-  if (/\bNOT\s*["(]/.test(q)) return "";
   // An operator within a phrase is a word.
-  const unquoted = q.replace(/"([^"]*)"/g, (_, phrase) => ` ${phrase.toLowerCase()} `).replaceAll('"', " ");
+  const plain = q.replace(/"[^"]*"/g, (phrase) => phrase.toLowerCase());
+  // An excluded phrase or group has no wider form.
+  if (/\bNOT\s*["(]/.test(plain)) return "";
   /** @type {string[]} */
   const parts = [];
-  for (const unit of unquoted.match(/[()]|[^\s()]+/g) ?? []) {
+  for (const unit of plain.replaceAll('"', " ").match(/[()]|[^\s()]+/g) ?? []) {
     const stays = parts.at(-1) === "NOT" || OPERATORS.includes(unit) || "()".includes(unit);
     parts.push(...(stays ? [unit] : (unit.match(/[\p{L}\p{N}\p{M}]+\*?/gu) ?? []).map(prefixOf)));
   }

@@ -282,10 +282,7 @@ fn lists_exports_searches_and_statistics_select_the_calls_of_the_model() {
         let wanted: BTreeSet<_> = expected(&calls, &query, true).into_iter().collect();
         assert_eq!(exported_calls(&exported), wanted, "{filters}");
         if round % 15 == 0 {
-            let flags: Vec<_> = query
-                .iter()
-                .flat_map(|(name, value)| [flag_of(name), value.clone()])
-                .collect();
+            let flags: Vec<_> = query.iter().flat_map(|(name, value)| [flag_of(name), value.clone()]).collect();
             let database = database.to_str().unwrap();
             let args = ["export", "--format", "jsonl", "--database", database];
             let args: Vec<_> = args.into_iter().chain(flags.iter().map(String::as_str)).collect();

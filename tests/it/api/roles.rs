@@ -184,9 +184,17 @@ fn the_role_list_gets_no_word_that_was_said_and_the_role_read_gets_all() {
 #[test]
 fn a_parameter_that_tells_what_was_said_requires_the_role_read() {
     let (service, _folder) = with_roles(&[]);
-    for query in
-        ["/api/v1/calls?q=a", "/api/v1/calls?%71=a", "/api/v1/stats?include=results", "/api/v1/calls?limit=1&q="]
-    {
+    for query in [
+        "/api/v1/calls?q=a",
+        "/api/v1/calls?%71=a",
+        "/api/v1/stats?include=results",
+        "/api/v1/calls?limit=1&q=",
+        "/api/v1/calls?alert=a",
+        "/api/v1/calls?has_alert=false",
+        "/api/v1/calls?status=failed&has%5Falert=true",
+        "/api/v1/stats?alert=a",
+        "/api/v1/stats?has_alert=true",
+    ] {
         assert_role_too_low(&get_as(&service, "list", query));
         let sent = get_as(&service, "read", query);
         assert!([200, 400].contains(&sent.status), "{query}: {}", sent.text);

@@ -1,8 +1,9 @@
 //! Alerts: whole words, once a call, over restarts and kill -9, outward and in live streams.
 
+use crate::support::mcp;
 use crate::support::metrics::Scrape;
 use crate::support::receiver::{Receiver, WEBHOOK_SECRET};
-use crate::support::service::{Service, run, wait_for};
+use crate::support::service::{Service, binary, run, wait_for};
 use crate::support::sse::Events;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -88,6 +89,72 @@ fn an_alert_matches_whole_words_once_a_call_and_is_told() {
     service.delete("/api/v1/calls/conv_a").expect(204);
     let left: i64 = service.sqlite().query_row("SELECT count(*) FROM call_alerts", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 1);
+}
+
+#[test]
+fn whatever_selects_calls_selects_them_by_alert() {
+    let service = Service::start_with(&["--alert", "fire=fire", "--alert", "Tired driver=tired"]);
+    let mut live = Events::open(service.address(), "/api/v1/events?alert=fire", None);
+    for (call, message) in [("conv_a", "A quiet day."), ("conv_b", "A fire."), ("conv_c", "A fire; I am tired.")] {
+        say(&service, call, 1, message);
+    }
+    let ids = |rows: &Value| {
+        let rows = rows.as_array().unwrap().iter();
+        rows.map(|row| row["conversation_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let list = |query: &str| ids(&service.get(&format!("/api/v1/calls?order=asc&{query}")).expect(200).json()["data"]);
+    wait_for("the alerts", || (list("alert=Tired%20driver") == ["conv_c"]).then_some(()));
+    assert_eq!(list("alert=fire"), ["conv_b", "conv_c"]);
+    assert_eq!(list("alert=Tired%20driver&alert=fire"), ["conv_b", "conv_c"]);
+    assert_eq!(list("has_alert=true"), ["conv_b", "conv_c"]);
+    assert_eq!(list("has_alert=false"), ["conv_a"]);
+    assert_eq!(list("alert=Fire"), [""; 0]);
+    // The filter follows the call's status.
+    service.patch("/api/v1/calls/conv_c", &json!({"status": "completed"})).expect(200);
+    assert_eq!(list("alert=fire&status=completed"), ["conv_c"]);
+    assert_eq!(list("has_alert=true&status=in_progress"), ["conv_b"]);
+    let longest = service.get("/api/v1/calls?order=longest&alert=fire").expect(200).json();
+    assert_eq!(ids(&longest["data"]), ["conv_c"]);
+    let found = service.get("/api/v1/search?q=a&order=desc&alert=fire").expect(200).json();
+    assert_eq!(ids(&found["data"]), ["conv_c", "conv_b"]);
+    let stats = service.get("/api/v1/stats?has_alert=true&zone=UTC").expect(200).json();
+    assert_eq!(stats["all"]["calls"], 2);
+    let exported = service.get("/api/v1/export?format=calls-csv&alert=Tired%20driver").expect(200).text;
+    assert_eq!((exported.lines().count(), exported.contains("conv_c")), (2, true), "{exported}");
+    assert_eq!(
+        ids(&mcp::found(&service, "list_calls", json!({"alert": ["fire"], "order": "asc"}))["calls"]),
+        ["conv_b", "conv_c"]
+    );
+    // The stream has the changes from the match on.
+    let mut told = Vec::new();
+    while told.last() != Some(&("call_ended".to_owned(), "conv_c".to_owned())) {
+        let event = live.next().unwrap();
+        assert_ne!(event.data["conversation_id"], "conv_a", "{event:?}");
+        told.push((event.event, event.data["conversation_id"].as_str().unwrap().to_owned()));
+    }
+    assert!(told.contains(&("call_alert".to_owned(), "conv_b".to_owned())), "{told:?}");
+    let database = service.database().to_str().unwrap();
+    let export = |more: &[&str], variable: Option<(&str, &str)>| {
+        let mut command = binary();
+        command.args(["export", "--format", "calls-csv", "--database", database]).args(more);
+        let out = command.envs(variable).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().lines().count() - 1
+    };
+    assert_eq!(export(&["--alert-name", "fire"], None), 2);
+    assert_eq!(export(&["--alert-name", "fire", "--alert-name", "Tired driver", "--has-alert", "true"], None), 2);
+    assert_eq!(export(&["--has-alert", "false"], None), 1);
+    assert_eq!(export(&[], Some(("TRANSCRIBE_HOOK_ALERT_NAME", "Tired driver"))), 1);
+    // The variable that configures alerts selects nothing.
+    assert_eq!(export(&[], Some(("TRANSCRIBE_HOOK_ALERT", "fire=fire"))), 3);
+    // An alert that is no longer configured is still found.
+    let database = service.database().to_owned();
+    let _folder = service.stop();
+    let service = Service::start_on(&database, &[]);
+    let left = service.get("/api/v1/calls?alert=fire&include_total=true").expect(200).json();
+    assert_eq!(left["total"], 2);
+    service.delete("/api/v1/calls/conv_c").expect(204);
+    assert_eq!(ids(&service.get("/api/v1/calls?has_alert=true").expect(200).json()["data"]), ["conv_b"]);
 }
 
 #[test]

@@ -270,6 +270,48 @@ fn a_drivers_calls_of_the_schema_before_are_found_by_length_and_number_in_one_in
 }
 
 #[test]
+fn alerts_of_the_schema_before_are_filters_of_their_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let connection = of_schema(23, folder.path(), &database);
+    connection.execute_batch(include_str!("../../fixtures/schema/V13.sql")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO call_alerts (conversation_id, name, transcription_id, at) VALUES \
+             ('conv_voicemail', 'message', 3, '2026-09-28T12:00:08.000000Z'), \
+             ('conv_voicemail', 'tone', 3, '2026-09-28T12:00:08.000000Z'), \
+             ('conv_running', 'trailer', 4, '2026-09-28T13:00:01.000000Z');",
+        )
+        .unwrap();
+    drop(connection);
+    let service = Service::start_on(&database, &["--stale-after", "0s"]);
+    let ids = |query: &str| -> Vec<String> {
+        let page = service.get(&format!("/api/v1/calls?order=asc&{query}")).expect(200).json();
+        page["data"].as_array().unwrap().iter().map(|call| call["conversation_id"].as_str().unwrap().into()).collect()
+    };
+    assert_eq!(ids("has_alert=true"), ["conv_voicemail", "conv_running"]);
+    assert_eq!(ids("alert=tone"), ["conv_voicemail"]);
+    assert_eq!(ids("alert=tone&alert=trailer&status=in_progress"), ["conv_running"]);
+    assert_eq!(ids("has_alert=false"), ["conv_busy"]);
+    let listed = "SELECT group_concat(alert || ':' || call_id || ':' || status, ' ') \
+                  FROM (SELECT * FROM alerted_calls ORDER BY alert, call_id)";
+    let listed: String = service.sqlite().query_row(listed, [], |row| row.get(0)).unwrap();
+    assert_eq!(listed, ":1:completed :3:in_progress message:1:completed tone:1:completed trailer:3:in_progress");
+    let mut plan = String::new();
+    let explained = "EXPLAIN QUERY PLAN SELECT call_start_time, call_id FROM alerted_calls WHERE alert = 'x' \
+                     AND status = 'completed' AND is_child = 0 AND (call_start_time, call_id) < ('~', 9) \
+                     ORDER BY call_start_time DESC, call_id DESC";
+    let connection = service.sqlite();
+    for step in connection.prepare(explained).unwrap().query_map([], |row| row.get::<_, String>("detail")).unwrap() {
+        plan += &step.unwrap();
+    }
+    assert!(plan.contains("USING PRIMARY KEY") && !plan.contains("TEMP B-TREE"), "{plan}");
+    drop(connection);
+    drop(service);
+    assert_sound(&database, "migrated");
+}
+
+#[test]
 fn calls_of_the_schema_before_tools_are_migrated_and_their_events_wait_to_be_parsed_again() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("calls.db");

@@ -69,7 +69,8 @@ fn calls_are_filtered_by_alert_once_there_is_one() {
     page.step("live", json!({}));
     page.step("chips", json!({"names": frequent}));
     say(&service, "conv_1", "user", "There is a fire.", &ago(1));
-    page.step("chips", json!({"names": [&frequent[..], &["Has an alert"]].concat()}));
+    let and_alerts = [&frequent[..], &["Has an alert"]].concat();
+    page.step("chips", json!({"names": and_alerts}));
     say(&service, "conv_2", "user", "I am tired.", &ago(1));
     let both = ["Unknown driver conv_2", "Unknown driver conv_1"];
     let either = Page::open(&service.url("/"), json!({"phone": true}));
