@@ -168,8 +168,8 @@ impl Reads for NullStore {
         Ok(None)
     }
 
-    fn calls(&self, _: &CallPageRequest) -> store::Result<Page<Call>> {
-        Ok(Page { rows: Vec::new(), has_more: false, total: None })
+    fn calls(&self, _: &CallPageRequest) -> store::Result<store::CallPage> {
+        Ok(store::CallPage { rows: Vec::new(), next: None, total: None })
     }
 
     fn ranked_calls(&self, _: &store::RankedCallRequest) -> store::Result<Page<store::RankedCall>> {

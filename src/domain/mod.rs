@@ -43,6 +43,7 @@ mod tool_call;
 mod turn;
 pub mod turn_metrics;
 pub mod validation;
+mod word_match;
 
 pub use access::{Access, AccessAction, Credential, Identity, Role, UserName};
 pub use answered::{Answer, AnswerClaims, AnsweredBy, AnsweredBySource, CallResult};
@@ -78,3 +79,4 @@ pub use turn::{
     DeliveryKey, MAX_MESSAGE_BYTES, MAX_STORED_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn, TurnKind,
     without_nul,
 };
+pub use word_match::{begins_at_word, contains_from_word};

@@ -7,7 +7,7 @@ use crate::ingest::WriteError;
 use crate::ingest::executor::Executor;
 use crate::recordings::Recordings;
 use crate::store::command::NoteRecordings;
-use crate::store::{CallFilter, CallKey, CallPageRequest, SortOrder, Store};
+use crate::store::{CallFilter, CallPageRequest, SortOrder, Store};
 use crate::sys::low_priority::Background;
 use std::io;
 use std::sync::{Arc, Weak};
@@ -48,8 +48,7 @@ fn correct(recordings: &Recordings, store: &Weak<dyn Store>, executor: &dyn Exec
             Err(error) => return tracing::warn!(%error, "cannot compare recordings with calls"),
         };
         drop(open);
-        let Some(last) = page.rows.last() else { return };
-        request.after = Some(CallKey { start: last.call_start_time, id: last.id });
+        request.after = page.next;
         let ids = page.rows.into_iter().map(|call| call.conversation_id);
         let wrong: Vec<ConversationId> = ids.filter(|id| recordings.path(id).is_file() != has_audio).collect();
         if !wrong.is_empty() {
@@ -59,7 +58,7 @@ fn correct(recordings: &Recordings, store: &Weak<dyn Store>, executor: &dyn Exec
                 Err(error) => tracing::warn!(?error, "cannot note recordings"),
             }
         }
-        if !page.has_more {
+        if page.next.is_none() {
             return;
         }
         gently.pause();

@@ -1,11 +1,11 @@
 //! The traits of a store, by who uses them.
 
 use super::{
-    AccessLogRequest, AlertScan, AlertSet, Archive, Backlog, BackupSource, CallFilter, CallPageRequest, ChangeBatch,
-    ChangedCalls, DatabaseSizes, DispatchPageRequest, DriverPageRequest, Due, EndpointId, EndpointState, ErasedSlice,
-    EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage, LoggedAccess,
-    NamingEvent, Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Result, ScanPage, Scope, SearchQuery,
-    TurnQuery, Unfinished, UnreadEvents, Write,
+    AccessLogRequest, AlertScan, AlertSet, Archive, Backlog, BackupSource, CallFilter, CallPage, CallPageRequest,
+    ChangeBatch, ChangedCalls, DatabaseSizes, DispatchPageRequest, DriverPageRequest, Due, EndpointId, EndpointState,
+    ErasedSlice, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage,
+    LoggedAccess, NamingEvent, Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Result, ScanPage, Scope,
+    SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
@@ -53,7 +53,7 @@ pub trait Reads: Send + Sync + 'static {
     fn call(&self, id: &ConversationId) -> Result<Option<Call>>;
 
     /// Returns a page of calls, ordered by their start.
-    fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>>;
+    fn calls(&self, request: &CallPageRequest) -> Result<CallPage>;
 
     /// Returns a page of calls that are over, ordered by a rank.
     fn ranked_calls(&self, request: &RankedCallRequest) -> Result<Page<RankedCall>>;

@@ -46,7 +46,7 @@ pub use outgoing::{
     DeliveryOutcome, EndpointId, EndpointState, FailedDelivery, Notice, OutgoingBatch, PendingNotice, Settlement,
 };
 pub use query::{
-    Backlog, CallFilter, CallKey, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice,
+    Backlog, CallFilter, CallKey, CallPage, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice,
     EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Forgotten, MAX_PAGE_TEXT_BYTES, NamingEvent, Page,
     ScanPage, SortOrder, TurnKey, TurnOrder, TurnQuery, Unfinished, max_json_length,
 };

@@ -1,11 +1,11 @@
 //! A store without a database, for describing the service without opening one.
 
 use super::{
-    AlertScan, AlertSet, Backlog, CallFilter, CallPageRequest, ChangeBatch, ChangedCalls, Commands, DatabaseSizes,
-    DispatchPageRequest, DriverPageRequest, EndpointId, EndpointState, ErasedSlice, Error, ErrorKind, EventSelection,
-    ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, Forgotten, HitPage, Maintenance, NamingEvent,
-    Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, Scope, SearchQuery,
-    TurnQuery, Unfinished, UnreadEvents, Write,
+    AlertScan, AlertSet, Backlog, CallFilter, CallPage, CallPageRequest, ChangeBatch, ChangedCalls, Commands,
+    DatabaseSizes, DispatchPageRequest, DriverPageRequest, EndpointId, EndpointState, ErasedSlice, Error, ErrorKind,
+    EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, Forgotten, HitPage, Maintenance,
+    NamingEvent, Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, Scope,
+    SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent,
@@ -37,7 +37,7 @@ impl Commands for NullStore {
 impl Reads for NullStore {
     failing! {
         call(&ConversationId) -> Option<Call>;
-        calls(&CallPageRequest) -> Page<Call>;
+        calls(&CallPageRequest) -> CallPage;
         ranked_calls(&RankedCallRequest) -> Page<RankedCall>;
         turns(&TurnQuery) -> Option<Page<Turn>>;
         search(&SearchQuery) -> HitPage;

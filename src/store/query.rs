@@ -4,7 +4,7 @@
 //! meanwhile neither shift nor repeat other rows.
 
 use crate::domain::{
-    AnsweredBy, CallOutcome, CallStatus, Channel, ConversationId, Direction, DriverId, NumberEnd, Timestamp,
+    AnsweredBy, Call, CallOutcome, CallStatus, Channel, ConversationId, Direction, DriverId, NumberEnd, Timestamp,
 };
 use std::collections::BTreeSet;
 
@@ -88,8 +88,9 @@ pub struct CallFilter {
     pub started_after: Option<Timestamp>,
     /// Only calls that started before this instant.
     pub started_before: Option<Timestamp>,
-    /// Only calls whose conversation id, driver name or any message contains this text. Ids and messages ignore the
-    /// case of ASCII letters, names case and accents of all letters.
+    /// Only calls with this text in the conversation id, the driver's name or a message, or at the end of the number at
+    /// the other end. Ids and messages ignore the case of ASCII letters, names case and accents of all letters, numbers
+    /// the spelling. In messages, a text is found where a word begins ([`crate::domain::begins_at_word`]).
     pub text: Option<String>,
 }
 
@@ -130,6 +131,18 @@ pub struct CallPageRequest {
     pub limit: usize,
     /// If true, counts all matches.
     pub with_total: bool,
+}
+
+/// A page of a list of calls.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallPage {
+    /// The calls, in the requested order.
+    pub rows: Vec<Call>,
+    /// The next page is that of the calls after this one; `None` on the last page. It may follow the last row, because a
+    /// page ends early if many calls lack the text of its filter.
+    pub next: Option<CallKey>,
+    /// Number of all matches, if requested.
+    pub total: Option<u64>,
 }
 
 /// A query for drivers, ordered by id. All conditions that are set must hold.

@@ -222,10 +222,13 @@ impl CallsApi {
         let listed = listed_for(request, transfers);
         let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
-            let cut_at = page.rows.last().filter(|_| page.has_more);
-            let next_cursor =
-                cut_at.map(|call| list.encode_cursor(format_args!("{} {}", call.call_start_time, call.id)));
-            Ok(CallPage { data: listed(page.rows, store)?, next_cursor, has_more: page.has_more, total: page.total })
+            let next_cursor = page.next.map(|key| list.encode_cursor(format_args!("{} {}", key.start, key.id)));
+            Ok(CallPage {
+                data: listed(page.rows, store)?,
+                has_more: next_cursor.is_some(),
+                next_cursor,
+                total: page.total,
+            })
         };
         Ok(self.reader.answer(request, depth, make).await?)
     }

@@ -292,9 +292,7 @@ impl ElevenLabsApi {
         });
         let make = move |store: &dyn Reads| {
             let page = store.calls(&query)?;
-            let cut_at = page.rows.last().filter(|_| page.has_more);
-            let next_cursor =
-                cut_at.map(|call| list.encode_cursor(format_args!("{} {}", call.call_start_time, call.id)));
+            let next_cursor = page.next.map(|key| list.encode_cursor(format_args!("{} {}", key.start, key.id)));
             let ids: Vec<_> = page.rows.iter().map(|call| call.conversation_id.clone()).collect();
             let mut tool_names = store.tool_names(&ids)?.into_iter();
             let listed = |call: domain::Call| {
@@ -305,8 +303,8 @@ impl ElevenLabsApi {
             };
             Ok(ConversationPage {
                 conversations: page.rows.into_iter().map(listed).collect(),
+                has_more: next_cursor.is_some(),
                 next_cursor,
-                has_more: page.has_more,
             })
         };
         Ok(self.reader.answer(request, depth, make).await?)

@@ -7,7 +7,7 @@ use crate::ingest::WriteError;
 use crate::ingest::event::{self, EventParser};
 use crate::ingest::executor::Executor;
 use crate::store::command::{KeepEvent, PutDispatches};
-use crate::store::{CallFilter, CallKey, CallPageRequest, Counts, Rejection, SortOrder, Store};
+use crate::store::{CallFilter, CallPageRequest, Counts, Rejection, SortOrder, Store};
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
 
@@ -112,9 +112,9 @@ impl UnfinishedCalls for StoreTarget {
         let mut unfinished = Vec::new();
         loop {
             let page = self.store()?.calls(&request)?;
-            request.after = page.rows.last().map(|call| CallKey { start: call.call_start_time, id: call.id });
+            request.after = page.next;
             unfinished.extend(page.rows.into_iter().filter(|call| !is_complete(call)).map(|call| call.conversation_id));
-            if !page.has_more || unfinished.len() > MAX_CALLS_PER_ROUND {
+            if page.next.is_none() || unfinished.len() > MAX_CALLS_PER_ROUND {
                 return Ok(unfinished);
             }
         }

@@ -1,7 +1,9 @@
 //! SQL of a filter of calls.
 
-use crate::domain::{AnsweredBy, CallOutcome, CallStatus, Channel, Direction, DriverId, fold};
-use crate::store::CallFilter;
+use crate::domain::{
+    AnsweredBy, CallOutcome, CallStatus, Channel, Direction, DriverId, NumberEnd, begins_at_word, fold,
+};
+use crate::store::{CallFilter, CallKey};
 use rusqlite::types::Value;
 
 /// True for a conversation that a sub-agent held for another one, as in the indexes of V15.
@@ -36,6 +38,13 @@ impl Conditions {
     /// Returns the conditions of a filter, for calls with the alias `c`.
     pub(super) fn of_calls(filter: &CallFilter) -> Self {
         let mut sql = Self::default();
+        sql.and_calls(filter);
+        sql
+    }
+
+    /// Adds the conditions of a filter, for calls with the alias `c`.
+    pub(super) fn and_calls(&mut self, filter: &CallFilter) {
+        let sql = self;
         if let Some(id) = &filter.conversation_id {
             sql.and("c.conversation_id = ?", [id.as_str().to_owned().into()]);
         }
@@ -56,10 +65,8 @@ impl Conditions {
             sql.and("c.branch_id = ?", [branch_id.clone().into()]);
         }
         if let Some(number) = &filter.number {
-            let digits = number.digits();
-            let last = digits[digits.len() - 4..].to_owned();
-            sql.and(&format!("c.external_number IS NOT NULL AND substr({DIGITS}, -4) = ?"), [last.into()]);
-            sql.and(&format!("substr({DIGITS}, -{}) = ?", digits.len()), [digits.to_owned().into()]);
+            let (condition, values) = ends_with_number(number);
+            sql.and(&condition, values);
         }
         if !filter.tags.is_empty() {
             sql.is_in("SELECT k.call_id FROM call_tags k WHERE k.call_id = c.id AND k.tag IN", &filter.tags);
@@ -91,16 +98,8 @@ impl Conditions {
             sql.and("c.call_start_time < ?", [end.to_string().into()]);
         }
         if let Some(text) = &filter.text {
-            let pattern = Value::from(containing(text));
-            sql.and(
-                "(c.conversation_id LIKE ? ESCAPE '\\' \
-                 OR EXISTS (SELECT 1 FROM drivers d WHERE d.id = c.driver_id AND instr(folded(d.name), ?) > 0) \
-                 OR EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
-                            AND t.message_text LIKE ? ESCAPE '\\'))",
-                [pattern.clone(), folded_or_null(text), pattern],
-            );
+            sql.and_text(text);
         }
-        sql
     }
 
     /// Returns the conditions that a filter has on facets, for rows of `call_facets` with the alias `f`.
@@ -153,6 +152,33 @@ impl Conditions {
         }
     }
 
+    /// Adds a condition that the call's id, its driver's name, its number or a message contains a text.
+    fn and_text(&mut self, text: &str) {
+        let pattern = Value::from(containing(text));
+        let mut condition = String::from(
+            "(c.conversation_id LIKE ? ESCAPE '\\' \
+             OR EXISTS (SELECT 1 FROM drivers d WHERE d.id = c.driver_id AND instr(folded(d.name), ?) > 0)",
+        );
+        let mut values = vec![pattern.clone(), folded_or_null(text)];
+        if let Ok(number) = NumberEnd::parse(text) {
+            let (of_number, of_values) = ends_with_number(&number);
+            condition.push_str(&format!(" OR ({of_number})"));
+            values.extend(of_values);
+        }
+        condition.push_str(
+            " OR EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
+              AND t.message_text LIKE ? ESCAPE '\\'",
+        );
+        values.push(pattern);
+        if begins_at_word(text) {
+            condition.push_str(" AND from_word(t.message_text, ?)");
+            values.push(text.to_owned().into());
+        }
+        condition.push_str("))");
+        self.and(&condition, []);
+        self.values.extend(values);
+    }
+
     /// Adds a condition that the call is among rows with one of the values.
     ///
     /// SQLite 3.53 would turn `EXISTS` into a join, and check it only after the other joins of the statement.
@@ -160,6 +186,20 @@ impl Conditions {
         let marks = vec!["?"; values.len()].join(", ");
         self.and(&format!("c.id IN ({rows} ({marks}))"), []);
         self.values.extend(values.iter().cloned().map(Value::from));
+    }
+
+    /// Adds the condition that a call is a candidate, if candidates are known: a JSON array of row ids.
+    pub(super) fn and_candidates(&mut self, candidates: Option<&Value>) {
+        if let Some(ids) = candidates {
+            self.and("c.id IN (SELECT value FROM json_each(?))", [ids.clone()]);
+        }
+    }
+
+    /// Adds the condition that a call follows a position in an order by start. `past` is the order's comparison.
+    pub(super) fn and_after(&mut self, past: &str, after: Option<CallKey>) {
+        if let Some(CallKey { start, id }) = after {
+            self.and(&format!("(c.call_start_time, c.id) {past} (?, ?)"), [start.to_string().into(), id.into()]);
+        }
     }
 
     /// Adds a condition with a `?` for each value.
@@ -190,6 +230,17 @@ impl Conditions {
     pub(super) fn values(&self) -> &[Value] {
         &self.values
     }
+}
+
+/// Returns the condition that the number at the other end ends with one, and the values of its parameters.
+pub(super) fn ends_with_number(number: &NumberEnd) -> (String, [Value; 2]) {
+    let digits = number.digits();
+    let last = digits[digits.len() - 4..].to_owned();
+    let condition = format!(
+        "c.external_number IS NOT NULL AND substr({DIGITS}, -4) = ? AND substr({DIGITS}, -{}) = ?",
+        digits.len()
+    );
+    (condition, [last.into(), digits.to_owned().into()])
 }
 
 /// Returns a text to look for in folded names, or NULL, which no name contains, if nothing of it is left.

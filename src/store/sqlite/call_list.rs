@@ -46,21 +46,21 @@ const FACETS: [(&str, &str); 13] = [
 ];
 
 /// A position in the order of calls: the start, and the row id.
-type Position = (String, i64);
+pub(super) type Position = (String, i64);
 
-/// Passes the row ids of calls to `take`, in order of their start, until it breaks. All calls that match the filter are
-/// among them; `take` checks each.
+/// Passes the positions of calls to `take`, in order of their start, until it breaks. All calls that match the filter
+/// are among them; `take` checks each.
 pub(super) fn for_each_candidate(
     connection: &Connection,
     filter: &CallFilter,
     order: SortOrder,
     after: Option<CallKey>,
-    take: &mut dyn FnMut(i64) -> Result<ControlFlow<()>>,
+    take: &mut dyn FnMut(&Position) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut span = Span::new(filter, order, after);
-    if Lanes::by_start(span.clone()).for_each(connection, WINDOW, &mut |(start, id)| {
-        span.from = (start, id);
-        take(id)
+    if Lanes::by_start(span.clone()).for_each(connection, WINDOW, &mut |position| {
+        span.from = position;
+        take(&span.from)
     })? {
         return Ok(());
     }
@@ -83,21 +83,21 @@ pub(super) fn for_each_later_candidate(
     after: Option<CallKey>,
     take: &mut dyn FnMut(i64) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    for_each_of_values(connection, filter, Span::new(filter, order, after), take)
+    for_each_of_values(connection, filter, Span::new(filter, order, after), &mut |(_, id)| take(*id))
 }
 
-/// Passes the row ids of the calls in a span to `take`, from an index of values if one serves the filter.
+/// Passes the positions of the calls in a span to `take`, from an index of values if one serves the filter.
 fn for_each_of_values(
     connection: &Connection,
     filter: &CallFilter,
     span: Span,
-    take: &mut dyn FnMut(i64) -> Result<ControlFlow<()>>,
+    take: &mut dyn FnMut(&Position) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut lanes = match Lanes::of_values(connection, filter, &span)? {
         Some(lanes) => lanes,
         None => Lanes::by_start(span),
     };
-    lanes.for_each(connection, usize::MAX, &mut |(_, id)| take(id)).map(drop)
+    lanes.for_each(connection, usize::MAX, &mut |position| take(&position)).map(drop)
 }
 
 /// A part of the order of calls.

@@ -2,20 +2,29 @@
 
 use super::call_filter::Conditions;
 use super::call_list;
+use super::call_text;
 use super::erase;
 use super::error::Context as _;
 use super::row::{self, CALL, CALLS};
 use super::statement::Statements as _;
 use crate::domain::{Call, CallChange, CallEnd, ConversationId, Timestamp};
 use crate::store::{
-    CallFilter, CallKey, CallPageRequest, MAX_PAGE_TEXT_BYTES, Outcome, Page, Rejection, Result, SortOrder, Written,
-    max_json_length,
+    CallFilter, CallKey, CallPage, CallPageRequest, Error, ErrorKind, MAX_PAGE_TEXT_BYTES, Outcome, Page, Rejection,
+    Result, SortOrder, Written, max_json_length,
 };
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
+use rusqlite::{CachedStatement, Connection, Row, Transaction, params, params_from_iter};
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 const LISTING: &str = "listing calls";
+
+/// Maximum number of calls of one page whose messages are all read.
+const MAX_CHECKED_CALLS: usize = 10_000;
+
+/// Time after which no other call's messages are read for a page.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn get(connection: &Connection, id: &ConversationId) -> Result<Option<Call>> {
     connection
@@ -115,28 +124,80 @@ pub(super) fn count_open(connection: &Connection, at_most: u32) -> Result<u64> {
         .context("counting calls in progress")
 }
 
-pub(super) fn list(connection: &mut Connection, request: &CallPageRequest) -> Result<Page<Call>> {
+pub(super) fn list(connection: &mut Connection, database: &Path, request: &CallPageRequest) -> Result<CallPage> {
+    let filter = &request.filter;
+    if filter.text.is_some() {
+        call_text::prepare(connection, database)?;
+    }
     let snapshot = connection.transaction().context(LISTING)?;
-    let conditions = Conditions::of_calls(&request.filter);
+    let candidates = call_text::candidates(&snapshot, filter)?;
+    let conditions = Conditions::of_calls(filter);
     let total = if request.with_total {
-        let sql = format!("SELECT count(*) FROM calls c {}", conditions.clause());
-        let count = snapshot
-            .fetch_one(&sql, params_from_iter(conditions.values()), |row| row.get(0))
-            .context("counting calls")?;
+        let mut counted = Conditions::of_calls(filter);
+        counted.and_candidates(candidates.as_ref());
+        let sql = format!("SELECT count(*) FROM calls c {}", counted.clause());
+        let count =
+            snapshot.fetch_one(&sql, params_from_iter(counted.values()), |row| row.get(0)).context("counting calls")?;
         Some(count)
     } else {
         None
     };
-    let page = if request.filter.has_few_calls() {
+    let page = if filter.has_few_calls() {
         list_few(&snapshot, request, conditions)?
+    } else if let Some(candidates) = candidates {
+        list_candidates(&snapshot, request, &conditions, candidates)?
+    } else if filter.text.is_some() {
+        list_one_by_one(&snapshot, request, &conditions)?
     } else {
         list_by_start(&snapshot, request, &conditions)?
     };
-    Ok(Page { total, ..page })
+    Ok(CallPage { total, ..page })
+}
+
+/// The calls of a page.
+struct PageRows {
+    calls: Vec<Result<(Call, usize)>>,
+    /// Total size of their texts, in bytes.
+    text: usize,
+    /// Maximum number of calls of the page.
+    limit: usize,
+}
+
+impl PageRows {
+    fn new(limit: usize) -> Self {
+        Self { calls: Vec::with_capacity(limit.min(1000) + 1), text: 0, limit }
+    }
+
+    /// Adds a call. Breaks if no other is needed to know the page and whether it is the last one.
+    fn add(&mut self, row: &Row<'_>) -> Result<ControlFlow<()>> {
+        let call = row::call(row).context(LISTING)?;
+        let length = text_of(&call);
+        self.text += length;
+        self.calls.push(Ok((call, length)));
+        let is_full = self.calls.len() > self.limit || self.text > MAX_PAGE_TEXT_BYTES;
+        Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Returns the position of the last call.
+    fn last(&self) -> Option<CallKey> {
+        self.calls.last().and_then(|listed| listed.as_ref().ok()).map(|(call, _)| key_of(call))
+    }
+
+    /// Returns the page. Unless it is full, `next` is where the next one begins.
+    fn into_page(self, next: Option<CallKey>) -> Result<CallPage> {
+        let page = Page::from_overfetch(self.calls, self.limit, |(_, length)| *length)?;
+        let rows: Vec<Call> = page.rows.into_iter().map(|(call, _)| call).collect();
+        let last = rows.last().filter(|_| page.has_more).map(key_of);
+        Ok(CallPage { rows, next: last.or(next), total: None })
+    }
+}
+
+const fn key_of(call: &Call) -> CallKey {
+    CallKey { start: call.call_start_time, id: call.id }
 }
 
 /// Returns a page of calls that an index of one person's calls contains.
-fn list_few(snapshot: &Connection, request: &CallPageRequest, mut conditions: Conditions) -> Result<Page<Call>> {
+fn list_few(snapshot: &Connection, request: &CallPageRequest, mut conditions: Conditions) -> Result<CallPage> {
     let filter = &request.filter;
     // Named, because the planner may choose the index of a condition that most calls meet.
     let index = match filter {
@@ -145,45 +206,107 @@ fn list_few(snapshot: &Connection, request: &CallPageRequest, mut conditions: Co
         CallFilter { user_id: Some(_), .. } => "",
         _ => "INDEXED BY calls_number",
     };
-    let (past, direction) = match request.order {
-        SortOrder::Ascending => (">", "ASC"),
-        SortOrder::Descending => ("<", "DESC"),
-    };
-    if let Some(key) = request.after {
-        conditions
-            .and(&format!("(c.call_start_time, c.id) {past} (?, ?)"), [key.start.to_string().into(), key.id.into()]);
-    }
+    let (past, direction) = past_and_direction(request.order);
+    conditions.and_after(past, request.after);
     let limit = i64::try_from(request.limit + 1).unwrap_or(i64::MAX);
     let calls = CALLS.replacen("calls c", &format!("calls c {index}"), 1);
     let sql = format!(
         "SELECT {CALL} FROM {calls} {} ORDER BY c.call_start_time {direction}, c.id {direction} LIMIT {limit}",
         conditions.clause()
     );
-    snapshot
-        .prepare_cached(&sql)
-        .and_then(|mut select| {
-            Page::from_overfetch(
-                select.query_map(params_from_iter(conditions.values()), row::call)?,
-                request.limit,
-                text_of,
-            )
-        })
-        .context(LISTING)
+    let mut select = snapshot.prepare_cached(&sql).context(LISTING)?;
+    let mut rows = select.query(params_from_iter(conditions.values())).context(LISTING)?;
+    let mut page = PageRows::new(request.limit);
+    while let Some(row) = rows.next().context(LISTING)? {
+        if page.add(row)?.is_break() {
+            break;
+        }
+    }
+    page.into_page(None)
+}
+
+/// Returns a page of candidates, which contain all matches. They are checked in their order, until the page is full.
+fn list_candidates(
+    snapshot: &Connection,
+    request: &CallPageRequest,
+    conditions: &Conditions,
+    candidates: Value,
+) -> Result<CallPage> {
+    let (past, direction) = past_and_direction(request.order);
+    let mut of_candidates = Conditions::default();
+    of_candidates.and_candidates(Some(&candidates));
+    of_candidates.and_after(past, request.after);
+    let sql = format!(
+        "SELECT c.id FROM calls c {} ORDER BY c.call_start_time {direction}, c.id {direction}",
+        of_candidates.clause()
+    );
+    let ids: Vec<i64> =
+        snapshot.fetch_all(&sql, params_from_iter(of_candidates.values()), |row| row.get(0)).context(LISTING)?;
+    let mut page = PageRows::new(request.limit);
+    let mut check = Check::prepare(snapshot, conditions)?;
+    for id in ids {
+        if check.add_to(&mut page, id)?.is_break() {
+            break;
+        }
+    }
+    page.into_page(None)
+}
+
+/// Returns a page of the calls in their order, each of which is checked by itself. The page ends early when many were.
+fn list_one_by_one(snapshot: &Connection, request: &CallPageRequest, conditions: &Conditions) -> Result<CallPage> {
+    let end = Instant::now() + CHECK_TIMEOUT;
+    let mut page = PageRows::new(request.limit);
+    let mut check = Check::prepare(snapshot, conditions)?;
+    let (mut checked, mut rest) = (0, None);
+    let filter = &request.filter;
+    call_list::for_each_candidate(snapshot, filter, request.order, request.after, &mut |(start, id)| {
+        let flow = check.add_to(&mut page, *id)?;
+        checked += 1;
+        if flow.is_continue() && (checked == MAX_CHECKED_CALLS || Instant::now() > end) {
+            let start = Timestamp::parse(start).map_err(|error| Error::new(ErrorKind::Other, LISTING, error))?;
+            rest = Some(CallKey { start, id: *id });
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(flow)
+    })?;
+    page.into_page(rest)
+}
+
+/// The statement that reads a call if it matches.
+struct Check<'a> {
+    select: CachedStatement<'a>,
+    conditions: &'a Conditions,
+}
+
+impl<'a> Check<'a> {
+    fn prepare(snapshot: &'a Connection, conditions: &'a Conditions) -> Result<Self> {
+        let sql = format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
+        Ok(Self { select: snapshot.prepare_cached(&sql).context(LISTING)?, conditions })
+    }
+
+    /// Adds the call with this row id to a page if it matches.
+    fn add_to(&mut self, page: &mut PageRows, id: i64) -> Result<ControlFlow<()>> {
+        let values = std::iter::once(Value::from(id)).chain(self.conditions.values().iter().cloned());
+        let mut rows = self.select.query(params_from_iter(values)).context(LISTING)?;
+        match rows.next().context(LISTING)? {
+            Some(row) => page.add(row),
+            None => Ok(ControlFlow::Continue(())),
+        }
+    }
+}
+
+/// Returns the comparison with a position, and the direction, of an order.
+const fn past_and_direction(order: SortOrder) -> (&'static str, &'static str) {
+    match order {
+        SortOrder::Ascending => (">", "ASC"),
+        SortOrder::Descending => ("<", "DESC"),
+    }
 }
 
 /// Returns a page of calls from the indexes by start.
-fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &Conditions) -> Result<Page<Call>> {
+fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &Conditions) -> Result<CallPage> {
     let filter = &request.filter;
-    let mut calls = Vec::with_capacity(request.limit.min(1000) + 1);
-    let mut text = 0;
-    let mut add = |calls: &mut Vec<Result<(Call, usize)>>, row: &Row<'_>| {
-        let call = row::call(row).context(LISTING)?;
-        let length = text_of(&call);
-        text += length;
-        calls.push(Ok((call, length)));
-        let is_full = calls.len() > request.limit || text > MAX_PAGE_TEXT_BYTES;
-        Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    };
+    let mut page = PageRows::new(request.limit);
     // One statement for the calls that fill almost every page. SQLite keeps the order of the outer loop.
     let (first, values) = call_list::first_candidates(filter, request.order, request.after);
     let sql = format!("SELECT {CALL} FROM ({first}) w CROSS JOIN {CALLS} WHERE c.id = w.id{}", conditions.sql());
@@ -192,26 +315,17 @@ fn list_by_start(snapshot: &Connection, request: &CallPageRequest, conditions: &
     let mut is_full = false;
     while !is_full {
         let Some(row) = rows.next().context(LISTING)? else { break };
-        is_full = add(&mut calls, row)?.is_break();
+        is_full = page.add(row)?.is_break();
     }
     drop(rows);
     if !is_full {
-        let last = calls.last().and_then(|listed| listed.as_ref().ok());
-        let after = last.map(|(call, _)| CallKey { start: call.call_start_time, id: call.id }).or(request.after);
-        let sql = format!("SELECT {CALL} FROM {CALLS} WHERE c.id = ?{}", conditions.sql());
-        let mut select = snapshot.prepare_cached(&sql).context(LISTING)?;
+        let mut check = Check::prepare(snapshot, conditions)?;
+        let after = page.last().or(request.after);
         call_list::for_each_later_candidate(snapshot, filter, request.order, after, &mut |id| {
-            let values = std::iter::once(Value::from(id)).chain(conditions.values().iter().cloned());
-            let mut rows = select.query(params_from_iter(values)).context(LISTING)?;
-            match rows.next().context(LISTING)? {
-                Some(row) => add(&mut calls, row),
-                None => Ok(ControlFlow::Continue(())),
-            }
+            check.add_to(&mut page, id)
         })?;
     }
-    let page = Page::from_overfetch(calls, request.limit, |(_, length)| *length)?;
-    let rows = page.rows.into_iter().map(|(call, _)| call).collect();
-    Ok(Page { rows, has_more: page.has_more, total: page.total })
+    page.into_page(None)
 }
 
 /// Returns the size of a call's potentially long texts, in bytes of JSON.

@@ -18,6 +18,7 @@ mod call_filter;
 mod call_list;
 mod call_results;
 mod call_stats;
+mod call_text;
 mod calls;
 mod change_feed;
 mod commands;

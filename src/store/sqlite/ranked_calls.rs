@@ -7,6 +7,7 @@
 //! index is read without them first. They are read and sorted when no other call is left.
 
 use super::call_filter::{Conditions, KNOWN_SECONDS};
+use super::call_text;
 use super::calls::text_of;
 use super::error::Context as _;
 use super::row::{self, CALL, CALLS};
@@ -14,6 +15,7 @@ use super::statement::Statements as _;
 use crate::domain::Channel;
 use crate::store::{CallRank, MAX_PAGE_TEXT_BYTES, Page, RankKey, RankedCall, RankedCallRequest, Result};
 use rusqlite::{Connection, Row, params_from_iter};
+use std::path::Path;
 
 const CONTEXT: &str = "listing calls by rank";
 
@@ -86,10 +88,20 @@ fn add_past(conditions: &mut Conditions, value: &str, after: Option<RankKey>) {
     }
 }
 
-pub(super) fn list(connection: &mut Connection, request: &RankedCallRequest) -> Result<Page<RankedCall>> {
+pub(super) fn list(
+    connection: &mut Connection,
+    database: &Path,
+    request: &RankedCallRequest,
+) -> Result<Page<RankedCall>> {
+    if request.filter.text.is_some() {
+        call_text::prepare(connection, database)?;
+    }
     let snapshot = connection.transaction().context(CONTEXT)?;
     let ranking = Ranking::of(request.rank);
-    let mut conditions = Conditions::of_calls(&request.filter);
+    let candidates = call_text::candidates(&snapshot, &request.filter)?;
+    let mut conditions = Conditions::default();
+    conditions.and_candidates(candidates.as_ref());
+    conditions.and_calls(&request.filter);
     conditions.and(ranking.condition, []);
     let total = if request.with_total {
         let sql = format!("SELECT count(*) FROM calls c {}", conditions.clause());
@@ -97,7 +109,9 @@ pub(super) fn list(connection: &mut Connection, request: &RankedCallRequest) -> 
     } else {
         None
     };
-    let by_index = !request.filter.has_few_calls() && !request.after.is_some_and(|key| ranking.is_among_texts(key));
+    let by_index = candidates.is_none()
+        && !request.filter.has_few_calls()
+        && !request.after.is_some_and(|key| ranking.is_among_texts(key));
     let mut first = FirstCalls::new(request.limit);
     if by_index && first.add_from_index(&snapshot, request, &ranking, &conditions)? {
         if !first.is_full() && ranking.texts_last && has_texts(&snapshot)? {

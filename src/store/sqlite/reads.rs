@@ -14,10 +14,10 @@ use crate::domain::{
     Timestamp, Turn,
 };
 use crate::store::{
-    AccessLogRequest, AlertScan, AlertSet, CallFilter, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due,
-    EndpointId, EndpointState, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, HitPage, LoggedAccess,
-    NamingEvent, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, SearchQuery, TurnQuery,
-    UnreadEvents,
+    AccessLogRequest, AlertScan, AlertSet, CallFilter, CallPage, CallPageRequest, DispatchPageRequest,
+    DriverPageRequest, Due, EndpointId, EndpointState, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
+    HitPage, LoggedAccess, NamingEvent, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage,
+    SearchQuery, TurnQuery, UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
 
@@ -26,12 +26,12 @@ impl<S: ReadSource> Reads for S {
         calls::get(&*self.connection()?, id)
     }
 
-    fn calls(&self, request: &CallPageRequest) -> Result<Page<Call>> {
-        calls::list(&mut *self.connection()?, request)
+    fn calls(&self, request: &CallPageRequest) -> Result<CallPage> {
+        calls::list(&mut *self.connection()?, self.path(), request)
     }
 
     fn ranked_calls(&self, request: &RankedCallRequest) -> Result<Page<RankedCall>> {
-        ranked_calls::list(&mut *self.connection()?, request)
+        ranked_calls::list(&mut *self.connection()?, self.path(), request)
     }
 
     fn turns(&self, query: &TurnQuery) -> Result<Option<Page<Turn>>> {

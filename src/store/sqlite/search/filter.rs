@@ -84,8 +84,8 @@ impl Filter {
             let _: ControlFlow<()> = read("TRUE", &[])?;
         } else {
             let order = SortOrder::Descending;
-            call_list::for_each_candidate(connection, &self.calls, order, None, &mut |id| {
-                read("c.id = ?", &[id.into()])
+            call_list::for_each_candidate(connection, &self.calls, order, None, &mut |(_, id)| {
+                read("c.id = ?", &[(*id).into()])
             })?;
         }
         Ok(Some(ids).filter(|ids| ids.len() <= MAX_CANDIDATE_CALLS))

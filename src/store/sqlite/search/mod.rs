@@ -57,6 +57,7 @@ mod reach;
 mod scan;
 mod segments;
 mod state;
+mod text_calls;
 mod time_blocks;
 
 pub(super) use check::check;
@@ -65,3 +66,4 @@ pub(super) use find::find;
 pub use find::search_file;
 pub(super) use memory_index::MemoryIndex;
 pub(super) use reach::Reach;
+pub(super) use text_calls::{attach_index, calls_with_words};

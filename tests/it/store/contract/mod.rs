@@ -269,10 +269,11 @@ fn lists_are_pages_of_one_order() {
         loop {
             let page = store.calls(&query).unwrap();
             assert_eq!(page.total, Some(5));
-            let last = page.rows.last().cloned();
             seen.extend(page.rows.into_iter().map(|call| call.conversation_id.as_str().to_owned()));
-            let Some(last) = last.filter(|_| page.has_more) else { break };
-            query.after = Some(transcribe_hook::store::CallKey { start: last.call_start_time, id: last.id });
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
+            }
         }
         assert_eq!(seen, ["conv_4", "conv_3", "conv_2", "conv_1", "conv_0"]);
     });
