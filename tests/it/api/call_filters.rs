@@ -10,8 +10,8 @@ use std::path::Path;
 /// Calls in the database: more than a list checks one by one before it reads an index.
 const CALLS: usize = 900;
 
-/// A stored call, by the names of its columns, with the names of its tools under `tools` and those of its alerts under
-/// `alerts`.
+/// A stored call, by the names of its columns, with the names of its tools under `tools`, those of its alerts under
+/// `alerts`, and its only turn under `message`.
 type Facts = Value;
 
 /// Draws one of these values. `null` is a value, too.
@@ -51,6 +51,8 @@ fn draw(random: &mut Random, n: usize) -> Facts {
         "has_audio": random.below(2),
         "tools": (0..random.below(3)).map(|_| one_of(random, &[json!("end_call"), json!("lookup")])).collect::<Value>(),
         "tool_error": 0,
+        "message": one_of(random, &[json!("The zebra is here."), json!("The zebra is here: dock 4711?!"),
+            json!("A zebra, Señor; 码头在这里."), json!("THE ZEBRA IS conv_7, not here.")]),
         "alerts": one_of(random, &[json!([]), json!([]), json!(["fire"]), json!(["fire", "Tired driver"])]),
     })
 }
@@ -73,9 +75,10 @@ fn fill(database: &Path, calls: &mut [Facts], random: &mut Random) {
         connection.execute(sql, rusqlite::params![call["id"].as_i64(), id, now, turn_time]).unwrap();
         let sql = "INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, \
                    sequence_number, created_at, source, repeat_key, kind) \
-                   VALUES (?1, 'driver', 'The zebra is here.', ?2, 1, ?3, 'live', 7, ?4)";
+                   VALUES (?1, 'driver', ?5, ?2, 1, ?3, 'live', 7, ?4)";
         let kind = ["speech", "silence"][random.below(2)];
-        connection.execute(sql, rusqlite::params![id, turn_time, now, kind]).unwrap();
+        let message = call["message"].as_str();
+        connection.execute(sql, rusqlite::params![id, turn_time, now, kind, message]).unwrap();
         call["kind"] = json!(kind);
         // They match while the call runs, before its facts are known.
         for alert in call["alerts"].as_array().unwrap().iter().chain([&json!("mistaken")]) {
@@ -86,7 +89,7 @@ fn fill(database: &Path, calls: &mut [Facts], random: &mut Random) {
         let sql = "DELETE FROM call_alerts WHERE conversation_id = ?1 AND name = 'mistaken'";
         connection.execute(sql, [&id]).unwrap();
         for (name, value) in call.clone().as_object().unwrap() {
-            let derived = ["id", "conversation_id", "tools", "tool_error", "kind", "alerts"];
+            let derived = ["id", "conversation_id", "tools", "tool_error", "kind", "message", "alerts"];
             if !derived.contains(&name.as_str()) {
                 let value: Box<dyn rusqlite::ToSql> = match value {
                     Value::Null => Box::new(rusqlite::types::Null),
@@ -303,6 +306,151 @@ fn flag_of(parameter: &str) -> String {
 fn exported_calls(lines: &str) -> BTreeSet<String> {
     let ids = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     ids.filter(|line| line["type"] == "call").map(|line| line["conversation_id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Returns whether a call has a text, as the parameter `q` finds it.
+fn has_text(call: &Facts, text: &str) -> bool {
+    let lower = |text: &str| text.to_ascii_lowercase();
+    let name = call["driver_id"].as_i64().map_or("", |id| if id == 1 { "Maria" } else { "Jo" });
+    let message = lower(call["message"].as_str().unwrap());
+    let begins_at_word = text.starts_with(|c: char| c.is_alphanumeric() && c < '\u{E00}');
+    let is_said = message
+        .match_indices(&lower(text))
+        .any(|(at, _)| !begins_at_word || !message[..at].ends_with(char::is_alphanumeric));
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let is_number = digits.len() >= 4 && text.chars().all(|c| c.is_ascii_digit() || "+-() ".contains(c));
+    let number = call["external_number"].as_str().unwrap_or_default();
+    let number: String = number.chars().filter(char::is_ascii_digit).collect();
+    lower(call["conversation_id"].as_str().unwrap()).contains(&lower(text))
+        || lower(name).contains(&lower(text).replace('í', "i"))
+        || is_said
+        || is_number && number.ends_with(&digits)
+}
+
+#[test]
+fn a_text_is_found_in_ids_names_numbers_and_words_with_the_search_index_and_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let mut random = Random::new(3);
+    let mut calls: Vec<_> = (0..CALLS).map(|n| draw(&mut random, n)).collect();
+    fill(&database, &mut calls, &mut random);
+    let texts = [
+        "conv_12",
+        "v_7",
+        "CONV",
+        "maría",
+        "JO",
+        "0042",
+        "(555) 010-0043",
+        "15550100042",
+        "4711",
+        "zebra",
+        "ZEBRA IS",
+        "is here.",
+        "zeb",
+        "ebra",
+        "dock 4711?!",
+        "711",
+        "Señor",
+        "码头",
+        "在这",
+        "?!",
+        "not he",
+        "nowhere",
+        "%",
+        "_",
+        "h",
+    ];
+    let filters = ["", "&status=completed", "&outcome=failure&answered_by=human", "&alert=fire", "&driver_id=1"];
+    for has_index in [true, false] {
+        let index = folder.path().join("calls.db.search");
+        if !has_index {
+            std::fs::remove_file(&index).unwrap();
+            std::fs::create_dir(&index).unwrap();
+        }
+        let service = Service::start_on(&database, &["--stale-after", "0s"]);
+        if has_index {
+            wait_for("the turns to be indexed", || {
+                let page = service.get("/api/v1/search?q=zebra&limit=1").expect(200).json();
+                (page["unindexed"] == 0).then_some(())
+            });
+        }
+        for text in texts {
+            for filter in filters {
+                let query: Vec<Param> = filter
+                    .split('&')
+                    .filter_map(|param| param.split_once('='))
+                    .map(|(name, value)| (name, value.to_owned()))
+                    .collect();
+                let of_filter: BTreeSet<_> = expected(&calls, &query, false).into_iter().collect();
+                let has = |call: &&Facts| {
+                    has_text(call, text) && of_filter.contains(call["conversation_id"].as_str().unwrap())
+                };
+                let mut wanted: Vec<_> = calls.iter().filter(has).collect();
+                wanted.sort_by_key(|call| (call["call_start_time"].as_str().unwrap(), call["id"].as_i64().unwrap()));
+                let mut wanted: Vec<_> =
+                    wanted.iter().map(|call| call["conversation_id"].as_str().unwrap().to_owned()).collect();
+                let q = encoded(&[("q", text.to_owned())]);
+                let path = format!("/api/v1/calls?order=asc&include_total=true&limit=100{q}{filter}");
+                assert_eq!(all_pages(&service, &path, wanted.len()), wanted, "{path}, index: {has_index}");
+                wanted.reverse();
+                let path = format!("/api/v1/calls?include_total=true&limit=333{q}{filter}");
+                assert_eq!(all_pages(&service, &path, wanted.len()), wanted, "{path}, index: {has_index}");
+                if filter == "&status=completed" {
+                    let path = format!("/api/v1/calls?order=longest&include_total=true&limit=200{q}{filter}");
+                    let ranked = all_pages(&service, &path, wanted.len());
+                    assert_eq!(BTreeSet::from_iter(ranked), BTreeSet::from_iter(wanted), "{path}, index: {has_index}");
+                }
+            }
+            let exported = service.get(&format!("/api/v1/export?{}", &encoded(&[("q", text.to_owned())])[1..]));
+            let wanted = calls.iter().filter(|call| has_text(call, text));
+            let wanted: BTreeSet<_> = wanted.map(|call| call["conversation_id"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(exported_calls(&exported.expect(200).text), wanted, "{text}");
+        }
+        // What the index lacks is found, too.
+        if has_index {
+            let late = json!({"conversation_id": "conv_late", "speaker": "user", "message": "An okapi, at last.",
+                "timestamp": "2026-10-01T00:00:00Z"});
+            service.deliver(&late).expect(201);
+            assert_eq!(ids(&service.get("/api/v1/calls?q=okapi").expect(200).json()), ["conv_late"]);
+            service.delete("/api/v1/calls/conv_late").expect(204);
+            assert_eq!(ids(&service.get("/api/v1/calls?q=okapi").expect(200).json()), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn a_page_ends_early_when_many_calls_lack_a_text_that_no_index_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    drop(store(&database));
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    connection
+        .execute_batch(
+            "BEGIN; \
+             WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 12000) \
+             INSERT INTO calls (conversation_id, call_start_time, status, turn_count, created_at, updated_at) \
+             SELECT 'conv_' || i, strftime('%Y-%m-%dT%H:%M:%S.000000Z', 1790000000 + i, 'unixepoch'), 'completed', 1, \
+                '2026-10-01T00:00:00.000000Z', '2026-10-01T00:00:00.000000Z' FROM n; \
+             INSERT INTO call_transcriptions (conversation_id, speaker_type, message_text, timestamp, \
+                sequence_number, created_at, source, repeat_key) \
+             SELECT conversation_id, 'driver', iif(conversation_id IN ('conv_1', 'conv_9000'), 'What?!', 'Words.'), \
+                call_start_time, 1, created_at, 'live', id FROM calls; \
+             COMMIT",
+        )
+        .unwrap();
+    drop(connection);
+    let service = Service::start_on(&database, &[]);
+    let (mut cursor, mut pages) = (String::new(), Vec::new());
+    loop {
+        let page = service.get(&format!("/api/v1/calls?q=%3F%21{cursor}")).expect(200).json();
+        pages.push(ids(&page));
+        assert_eq!(page["has_more"], page["next_cursor"].is_string());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert!(pages.len() > 1, "{pages:?}");
+    assert_eq!(pages.concat(), ["conv_9000", "conv_1"]);
 }
 
 #[test]
