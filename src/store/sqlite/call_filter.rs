@@ -19,7 +19,7 @@ pub(super) const KNOWN_SECONDS: &str =
     "coalesce(c.duration_seconds, strftime('%s', c.call_end_time) - strftime('%s', c.call_start_time))";
 
 /// Duration of a call in seconds. Without one in the record, it lasts until its end, or until its last turn.
-const SECONDS: &str = "coalesce(c.duration_seconds, max(0, \
+pub(super) const SECONDS: &str = "coalesce(c.duration_seconds, max(0, \
      strftime('%s', coalesce(c.call_end_time, c.last_turn_time, c.call_start_time)) \
      - strftime('%s', c.call_start_time)))";
 
@@ -192,6 +192,22 @@ impl Conditions {
     pub(super) fn and_candidates(&mut self, candidates: Option<&Value>) {
         if let Some(ids) = candidates {
             self.and("c.id IN (SELECT value FROM json_each(?))", [ids.clone()]);
+        }
+    }
+
+    /// Adds conditions that a call is among those with the names that a filter accepts. They select the same calls as
+    /// [`Self::of_calls`], which tells it of each call; these read the calls of a name from an index, if they are few.
+    pub(super) fn and_named(&mut self, filter: &CallFilter) {
+        let any_alert = if filter.has_alert == Some(true) { vec![String::new()] } else { Vec::new() };
+        for (rows, names) in [
+            ("SELECT call_id FROM alerted_calls WHERE alert IN", &filter.alerts),
+            ("SELECT call_id FROM alerted_calls WHERE alert IN", &any_alert),
+            ("SELECT call_id FROM call_tags WHERE tag IN", &filter.tags),
+            ("SELECT call_id FROM call_tools WHERE tool IN", &filter.tools),
+        ] {
+            if !names.is_empty() {
+                self.is_in(rows, names);
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! read in lanes: one for each value, or combination of values, that the filter accepts. The lanes are merged by start,
 //! so neither rare nor absent values make a page read many calls.
 
-use super::call_filter::{Conditions, IS_CHILD, KNOWN_SECONDS};
+use super::call_filter::{Conditions, IS_CHILD, KNOWN_SECONDS, SECONDS};
 use super::error::Context as _;
 use super::statement::Statements as _;
 use crate::domain::CallStatus;
@@ -237,10 +237,8 @@ impl Lanes {
         if seconds && !has_other_facets(filter) {
             let group = format!("min({KNOWN_SECONDS}, {LONG_SECONDS})");
             let of_calls = if filter.exclude_children { format!(" AND ({IS_CHILD}) = 0") } else { String::new() };
-            let condition = format!(
-                "c.status = ? AND {group} IS ? AND ({KNOWN_SECONDS} BETWEEN ? AND ? OR {KNOWN_SECONDS} \
-                 IS NULL){of_calls}"
-            );
+            // Running calls, whose duration no index has, are checked here, because a statement for each costs more.
+            let condition = format!("c.status = ? AND {group} IS ?{of_calls} AND {SECONDS} BETWEEN ? AND ?");
             let sql = span.sql("calls c INDEXED BY calls_seconds", "c.call_start_time, c.id", &condition);
             return Ok(Some(Self { span, sql, lanes: of_seconds(filter) }));
         }

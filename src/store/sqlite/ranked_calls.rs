@@ -121,6 +121,7 @@ pub(super) fn list(
         }
     } else {
         first = FirstCalls::new(request.limit);
+        conditions.and_named(&request.filter);
         first.add_sorted(&snapshot, &ranking, conditions, request.after)?;
     }
     let calls = first.calls.into_iter().map(Result::Ok);
