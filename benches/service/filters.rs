@@ -20,7 +20,7 @@ pub(crate) struct Filtered {
 const REQUESTS: usize = 300;
 
 /// Queries of one filter.
-const SINGLE: [&str; 36] = [
+const SINGLE: [&str; 40] = [
     "status=completed",
     "status=failed",
     "driver_id=7",
@@ -51,6 +51,10 @@ const SINGLE: [&str; 36] = [
     "tool=rare_tool",
     "tool=no_tool",
     "tool_error=true",
+    "alert=alert_fire",
+    "alert=alert_rare",
+    "alert=alert_none",
+    "has_alert=true",
     "min_seconds=3600",
     "max_seconds=9",
     "min_seconds=61&max_seconds=61",
@@ -60,7 +64,7 @@ const SINGLE: [&str; 36] = [
 ];
 
 /// Filters that are paired with each status and with a driver.
-const PAIRED: [&str; 16] = [
+const PAIRED: [&str; 18] = [
     "answered_by=human",
     "answered_by=fax",
     "outcome=failure",
@@ -73,6 +77,8 @@ const PAIRED: [&str; 16] = [
     "tag=tag_vip",
     "tool=end_call",
     "tool_error=true",
+    "alert=alert_fire",
+    "has_alert=true",
     "min_seconds=600",
     "number=0353",
     "has_audio=true",
@@ -80,7 +86,7 @@ const PAIRED: [&str; 16] = [
 ];
 
 /// Orders, alone and with filters.
-const ORDERED: [&str; 14] = [
+const ORDERED: [&str; 15] = [
     "order=asc",
     "order=longest",
     "order=most_turns",
@@ -94,11 +100,12 @@ const ORDERED: [&str; 14] = [
     "order=most_turns&channel=phone",
     "order=costliest&agent_id=agent_day",
     "order=costliest&outcome=failure",
+    "order=longest&alert=alert_rare",
     "order=costliest&RANGE",
 ];
 
 /// Other pairs.
-const PAIRS: [&str; 19] = [
+const PAIRS: [&str; 21] = [
     "answered_by=voicemail&outcome=success",
     "answered_by=fax&outcome=success",
     "answered_by=busy&outcome=failure",
@@ -116,6 +123,8 @@ const PAIRS: [&str; 19] = [
     "tool=end_call&RANGE",
     "tool=rare_tool&RANGE",
     "tag=tag_vip&RANGE",
+    "alert=alert_rare&RANGE",
+    "has_alert=true&outcome=failure",
     "number=0353&RANGE",
     "answered_by=fax&RANGE",
 ];
@@ -231,6 +240,13 @@ const FACTS: &str = "
     UNION ALL SELECT conversation_id, 2, 0, 'lookup_load', 'tool', d % 30 = 0 FROM calls JOIN picks USING (id)
         WHERE a < 850 AND e < 400
     UNION ALL SELECT conversation_id, 3, 0, 'rare_tool', 'tool', 0 FROM calls WHERE id % 9973 = 0;
+
+    INSERT INTO call_alerts (conversation_id, name, transcription_id, at)
+    SELECT c.conversation_id, a.name, t.id, t.timestamp
+    FROM (SELECT id, 'alert_fire' AS name FROM picks WHERE b % 50 = 0
+        UNION ALL SELECT id, 'alert_rare' FROM picks WHERE id % 9973 = 0) a
+    CROSS JOIN calls c ON c.id = a.id
+    CROSS JOIN call_transcriptions t ON t.conversation_id = c.conversation_id AND t.sequence_number = 1;
 
     DROP TABLE picks;
 ";

@@ -79,4 +79,4 @@ pub use turn::{
     DeliveryKey, MAX_MESSAGE_BYTES, MAX_STORED_MESSAGE_BYTES, Message, NewTurn, Source, Speaker, Turn, TurnKind,
     without_nul,
 };
-pub use word_match::{begins_at_word, contains_from_word};
+pub use word_match::{begins_at_word, contains_from_word, part_of_word};

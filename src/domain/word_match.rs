@@ -3,6 +3,11 @@
 /// First letter of the first script that is written without spaces. Later scripts are not told apart.
 const FIRST_UNSPACED: char = '\u{E00}';
 
+/// Returns the rest of a text with an asterisk before it, such as `*trailer`, which is also looked for within words.
+pub fn part_of_word(text: &str) -> Option<&str> {
+    text.strip_prefix('*').filter(|part| !part.is_empty())
+}
+
 /// Returns whether a text is only looked for where a word begins: if it begins with a digit, or with a letter of a script
 /// that is written with spaces.
 pub fn begins_at_word(text: &str) -> bool {
@@ -42,6 +47,13 @@ mod tests {
             ("any", "", true),
         ] {
             assert_eq!(contains_from_word(message, text), is_found, "{text:?} in {message:?}");
+        }
+    }
+
+    #[test]
+    fn an_asterisk_stands_before_a_part_of_a_word() {
+        for (text, part) in [("*auf", Some("auf")), ("auf", None), ("*", None), ("auf*", None), ("**", Some("*"))] {
+            assert_eq!(part_of_word(text), part, "{text:?}");
         }
     }
 

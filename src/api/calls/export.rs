@@ -96,7 +96,8 @@ impl ExportApi {
         conversation_id: Query<Option<String>>,
         calls: CallFilterParams,
         /// Only calls with this text in the conversation id, the driver's name (in any case, with or without accents)
-        /// or a message.
+        /// or a message (where a word begins), or with this end of the telephone number. An asterisk before the text,
+        /// as in `*load`, also finds it within words.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
         /// Only turns of one of these kinds; not for `jsonl` and `calls-csv`.

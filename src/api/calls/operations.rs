@@ -165,6 +165,9 @@ impl CallsApi {
     /// Returns calls in pages, by start time, newest first, unless another `order` is requested. Several filters are
     /// combined with AND. A filter that is repeated accepts each of its values.
     ///
+    /// A page may have fewer calls than `limit`, even none, although more follow. Continue as long as `has_more` is
+    /// true.
+    ///
     /// The role `list` gets calls without words: `last_message`, `termination_reason`, `title`, `summary` and
     /// `sentiment` are null, and `alerts` is empty. It may not filter by `q`,
     /// `alert` and `has_alert`.
@@ -175,7 +178,8 @@ impl CallsApi {
         request: &Request,
         calls: CallFilterParams,
         /// Only calls with this text in the conversation id, the driver's name (in any case, with or without accents)
-        /// or a message.
+        /// or a message (where a word begins), or with this end of the telephone number. An asterisk before the text,
+        /// as in `*load`, also finds it within words; that is slow.
         #[oai(validator(min_length = 1, max_length = 200))]
         q: Query<Option<String>>,
         /// `desc` (default): newest first. `asc`: oldest first. `longest`, `most_turns` and `costliest` return calls

@@ -234,7 +234,8 @@ impl ElevenLabsApi {
         /// Only calls that started before this time, in seconds since 1970.
         call_start_before_unix: Query<Option<i64>>,
         /// Only calls with this text in the conversation id, the driver's name (in any case, with or without accents)
-        /// or a message.
+        /// or a message (where a word begins), or with this end of the telephone number. An asterisk before the text,
+        /// as in `*load`, also finds it within words; that is slow.
         #[oai(validator(min_length = 1, max_length = 200))]
         search: Query<Option<String>>,
         /// Sort order by start time; `desc` (newest first) by default.

@@ -1,7 +1,7 @@
 //! SQL of a filter of calls.
 
 use crate::domain::{
-    AnsweredBy, CallOutcome, CallStatus, Channel, Direction, DriverId, NumberEnd, begins_at_word, fold,
+    AnsweredBy, CallOutcome, CallStatus, Channel, Direction, DriverId, NumberEnd, begins_at_word, fold, part_of_word,
 };
 use crate::store::{CallFilter, CallKey};
 use rusqlite::types::Value;
@@ -154,6 +154,8 @@ impl Conditions {
 
     /// Adds a condition that the call's id, its driver's name, its number or a message contains a text.
     fn and_text(&mut self, text: &str) {
+        let part = part_of_word(text);
+        let text = part.unwrap_or(text);
         let pattern = Value::from(containing(text));
         let mut condition = String::from(
             "(c.conversation_id LIKE ? ESCAPE '\\' \
@@ -170,7 +172,7 @@ impl Conditions {
               AND t.message_text LIKE ? ESCAPE '\\'",
         );
         values.push(pattern);
-        if begins_at_word(text) {
+        if part.is_none() && begins_at_word(text) {
             condition.push_str(" AND from_word(t.message_text, ?)");
             values.push(text.to_owned().into());
         }

@@ -9,7 +9,7 @@ use super::call_filter::{containing, ends_with_number, folded_or_null};
 use super::error::Context as _;
 use super::search;
 use super::statement::Statements as _;
-use crate::domain::NumberEnd;
+use crate::domain::{NumberEnd, part_of_word};
 use crate::store::{CallFilter, ErrorKind, Result};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -34,7 +34,8 @@ pub(super) fn prepare(connection: &mut Connection, database: &Path) -> Result<()
 /// if there are too many, or if the search index cannot tell.
 pub(super) fn candidates(snapshot: &Connection, filter: &CallFilter) -> Result<Option<Value>> {
     let Some(text) = &filter.text else { return Ok(None) };
-    if filter.has_few_calls() {
+    // The search index does not find parts of words.
+    if filter.has_few_calls() || part_of_word(text).is_some() {
         return Ok(None);
     }
     let words = match search::calls_with_words(snapshot, text) {

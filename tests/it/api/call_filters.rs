@@ -311,12 +311,14 @@ fn exported_calls(lines: &str) -> BTreeSet<String> {
 /// Returns whether a call has a text, as the parameter `q` finds it.
 fn has_text(call: &Facts, text: &str) -> bool {
     let lower = |text: &str| text.to_ascii_lowercase();
+    let part = text.strip_prefix('*').filter(|part| !part.is_empty());
+    let text = part.unwrap_or(text);
     let name = call["driver_id"].as_i64().map_or("", |id| if id == 1 { "Maria" } else { "Jo" });
     let message = lower(call["message"].as_str().unwrap());
     let begins_at_word = text.starts_with(|c: char| c.is_alphanumeric() && c < '\u{E00}');
     let is_said = message
         .match_indices(&lower(text))
-        .any(|(at, _)| !begins_at_word || !message[..at].ends_with(char::is_alphanumeric));
+        .any(|(at, _)| part.is_some() || !begins_at_word || !message[..at].ends_with(char::is_alphanumeric));
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let is_number = digits.len() >= 4 && text.chars().all(|c| c.is_ascii_digit() || "+-() ".contains(c));
     let number = call["external_number"].as_str().unwrap_or_default();
@@ -357,6 +359,11 @@ fn a_text_is_found_in_ids_names_numbers_and_words_with_the_search_index_and_with
         "?!",
         "not he",
         "nowhere",
+        "*ebra",
+        "*711",
+        "*0042",
+        "*v_7",
+        "*",
         "%",
         "_",
         "h",
