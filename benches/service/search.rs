@@ -277,7 +277,7 @@ impl Reads for NoIndex {
         dispatches_of(id: DriverId, number: Option<&PhoneNumber>, limit: usize) -> store::Result<Vec<ConversationId>>;
         figures(filter: &CallFilter, each: &mut dyn FnMut(&CallStats<'_>)) -> store::Result<()>;
         call(id: &ConversationId) -> store::Result<Option<Call>>;
-        calls(request: &CallPageRequest) -> store::Result<store::Page<Call>>;
+        calls(request: &CallPageRequest) -> store::Result<store::CallPage>;
         ranked_calls(request: &store::RankedCallRequest) -> store::Result<store::Page<store::RankedCall>>;
         turns(query: &TurnQuery) -> store::Result<Option<store::Page<Turn>>>;
         search(query: &SearchQuery) -> store::Result<HitPage>;

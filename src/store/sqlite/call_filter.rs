@@ -157,27 +157,28 @@ impl Conditions {
         let part = part_of_word(text);
         let text = part.unwrap_or(text);
         let pattern = Value::from(containing(text));
-        let mut condition = String::from(
-            "(c.conversation_id LIKE ? ESCAPE '\\' \
-             OR EXISTS (SELECT 1 FROM drivers d WHERE d.id = c.driver_id AND instr(folded(d.name), ?) > 0)",
-        );
+        let mut any = vec![
+            "c.conversation_id LIKE ? ESCAPE '\\'".to_owned(),
+            "EXISTS (SELECT 1 FROM drivers d WHERE d.id = c.driver_id AND instr(folded(d.name), ?) > 0)".to_owned(),
+        ];
         let mut values = vec![pattern.clone(), folded_or_null(text)];
         if let Ok(number) = NumberEnd::parse(text) {
             let (of_number, of_values) = ends_with_number(&number);
-            condition.push_str(&format!(" OR ({of_number})"));
+            any.push(format!("({of_number})"));
             values.extend(of_values);
         }
-        condition.push_str(
-            " OR EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
-              AND t.message_text LIKE ? ESCAPE '\\'",
-        );
         values.push(pattern);
-        if part.is_none() && begins_at_word(text) {
-            condition.push_str(" AND from_word(t.message_text, ?)");
+        let from_word = if part.is_none() && begins_at_word(text) {
             values.push(text.to_owned().into());
-        }
-        condition.push_str("))");
-        self.and(&condition, []);
+            " AND from_word(t.message_text, ?)"
+        } else {
+            ""
+        };
+        any.push(format!(
+            "EXISTS (SELECT 1 FROM call_transcriptions t WHERE t.conversation_id = c.conversation_id \
+             AND t.message_text LIKE ? ESCAPE '\\'{from_word})"
+        ));
+        self.and(&format!("({})", any.join(" OR ")), []);
         self.values.extend(values);
     }
 

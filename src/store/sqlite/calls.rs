@@ -144,7 +144,7 @@ pub(super) fn list(connection: &mut Connection, database: &Path, request: &CallP
     };
     let page = if filter.has_few_calls() {
         list_few(&snapshot, request, conditions)?
-    } else if let Some(candidates) = candidates {
+    } else if let Some(candidates) = &candidates {
         list_candidates(&snapshot, request, &conditions, candidates)?
     } else if filter.text.is_some() {
         list_one_by_one(&snapshot, request, &conditions)?
@@ -230,11 +230,11 @@ fn list_candidates(
     snapshot: &Connection,
     request: &CallPageRequest,
     conditions: &Conditions,
-    candidates: Value,
+    candidates: &Value,
 ) -> Result<CallPage> {
     let (past, direction) = past_and_direction(request.order);
     let mut of_candidates = Conditions::default();
-    of_candidates.and_candidates(Some(&candidates));
+    of_candidates.and_candidates(Some(candidates));
     of_candidates.and_after(past, request.after);
     let sql = format!(
         "SELECT c.id FROM calls c {} ORDER BY c.call_start_time {direction}, c.id {direction}",

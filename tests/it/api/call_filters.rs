@@ -382,8 +382,8 @@ fn a_text_is_found_in_ids_names_numbers_and_words_with_the_search_index_and_with
                 (page["unindexed"] == 0).then_some(())
             });
         }
-        for text in texts {
-            for filter in filters {
+        for (n, text) in texts.into_iter().enumerate() {
+            for filter in [filters[0], filters[1 + n % 4]] {
                 let query: Vec<Param> = filter
                     .split('&')
                     .filter_map(|param| param.split_once('='))
