@@ -352,7 +352,11 @@ fn accessed(request: &Request) -> Option<AccessAction> {
             Some(if searches { AccessAction::Search } else { AccessAction::List })
         }
         Tool::GetCall | Tool::DriverHistory => Some(AccessAction::Read),
-        Tool::Stats => None,
+        // Collected values may be words of a call.
+        Tool::Stats => {
+            let parts = params.get("arguments")?["include"].as_array()?;
+            parts.iter().any(|part| part == "results").then_some(AccessAction::Read)
+        }
     }
 }
 
