@@ -162,8 +162,8 @@ impl AccessLogApi {
     ///
     /// Returns who read, heard, searched, exported or erased calls, newest first. An access appears within about a
     /// second. Repeated lists, reads, searches and downloads of recordings within a minute are one access. Not logged
-    /// are statistics, lists for the role `list`, which have no words, and anything with `--no-token`. The text of a
-    /// search is never logged.
+    /// are statistics without `include=results` and without a filter by alert, lists for the role `list`, which have no
+    /// words, and anything with `--no-token`. The text of a search is never logged.
     #[oai(path = "/access-log", method = "get", operation_id = "list_accesses")]
     #[expect(clippy::too_many_arguments, reason = "the framework takes each query parameter as an argument")]
     async fn list_accesses(

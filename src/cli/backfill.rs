@@ -9,11 +9,13 @@ use super::args::values::since;
 use super::output::{eprint_line, print_line};
 use super::usage_error::OrUsage as _;
 use crate::domain::Timestamp;
-use crate::elevenlabs::client::Client;
+use crate::elevenlabs::client::{Client, ClientError, RetryPolicy};
 use crate::ingest::event::EventParser;
 use crate::ingest::executor::StoreWriter;
 use crate::ingest::reconciler::reconcile_all_due_in;
-use crate::jobs::backfill::{self, BackfillMode, BackfillReport, BackfillTarget, EmptyTarget, Progress, StoreTarget};
+use crate::jobs::backfill::{
+    self, BackfillError, BackfillMode, BackfillReport, BackfillTarget, EmptyTarget, Progress, StoreTarget,
+};
 use crate::store::Store;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -49,7 +51,7 @@ pub(super) struct BackfillArgs {
 pub(super) fn run(args: &BackfillArgs) -> Result<()> {
     let client = args
         .elevenlabs
-        .client()?
+        .client_with(RetryPolicy { fails_unconnected: true, ..RetryPolicy::default() })?
         .context("no API key; pass --elevenlabs-api-key or --elevenlabs-api-key-file")
         .or_usage()?;
     let path = &args.database.database;
@@ -70,7 +72,7 @@ pub(super) fn run(args: &BackfillArgs) -> Result<()> {
 fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl BackfillTarget) -> Result<()> {
     let mode = if args.dry_run { BackfillMode::DryRun } else { BackfillMode::Store };
     if let Some(id) = &args.batch_id {
-        let report = backfill::batch(client, keeper, id, mode)?;
+        let report = backfill::batch(client, keeper, id, mode).map_err(|error| failure(&error))?;
         let numbers =
             [("recipients", report.recipients), ("not_called", report.not_called), ("dispatched", report.dispatched)];
         return finish(args, &numbers, &report.failed);
@@ -96,10 +98,17 @@ fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl BackfillTarget) -> 
         }
     });
     bar.finish_and_clear();
-    let BackfillReport { listed, complete, running, fetched, failed, .. } =
-        run.map_err(|error| anyhow!("{error}; calls fetched so far are stored, and the next run continues"))?;
+    let BackfillReport { listed, complete, running, fetched, failed, .. } = run.map_err(|error| failure(&error))?;
     let numbers = [("listed", listed), ("complete", complete), ("running", running), ("fetched", fetched)];
     finish(args, &numbers, &failed)
+}
+
+/// Returns the error of a run that was cancelled.
+fn failure(error: &BackfillError) -> anyhow::Error {
+    if matches!(error, BackfillError::Api(ClientError::NotConnected { .. })) {
+        return anyhow!("{error}; check the network and --elevenlabs-base-url");
+    }
+    anyhow!("{error}; calls fetched so far are stored, and the next run continues")
 }
 
 fn finish(args: &BackfillArgs, numbers: &[(&str, usize)], failed: &[String]) -> Result<()> {

@@ -185,7 +185,12 @@ fn format(args: &ExportArgs) -> Result<ExportFormat> {
     let by_extension = ExportFormat::ALL.into_iter().find(|format| extension.as_deref() == Some(format.extension()));
     let named = by_extension.with_context(|| {
         let names: Vec<_> = ExportFormat::ALL.into_iter().map(ExportFormat::name).collect();
-        format!("the extension of {} is no format; pass --format: {}", args.out.display(), names.join(", "))
+        let names = names.join(", ");
+        if args.out == Path::new("-") {
+            format!("standard output has no extension that names a format; pass --format: {names}")
+        } else {
+            format!("the extension of {} is no format; pass --format: {names}", args.out.display())
+        }
     });
     named.or_usage()
 }

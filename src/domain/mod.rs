@@ -5,6 +5,7 @@
 
 mod access;
 mod answered;
+mod bounded_json;
 mod call;
 mod call_stats;
 mod caller;
@@ -47,6 +48,7 @@ mod word_match;
 
 pub use access::{Access, AccessAction, Credential, Identity, Role, UserName};
 pub use answered::{Answer, AnswerClaims, AnsweredBy, AnsweredBySource, CallResult};
+pub use bounded_json::BoundedJson;
 pub use call::{
     Call, CallAlert, CallChange, CallEnd, CallOutcome, CallReport, CallStatus, Direction, LastMessage, ReconcileCounts,
 };

@@ -12,7 +12,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use ureq::http::Uri;
 
@@ -21,6 +23,9 @@ pub const BASE_URL: &str = "https://api.elevenlabs.io";
 
 /// Maximum size of a response, in bytes.
 const MAX_RESPONSE_BYTES: u64 = 64 << 20;
+
+/// Timeout of finding the address of the API, and of connecting to it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Page size of lists; the maximum of ElevenLabs.
 const PAGE_SIZE: u32 = 100;
@@ -49,6 +54,14 @@ pub enum ClientError {
     /// No connection, or a broken one, in the last attempt.
     #[error("cannot reach ElevenLabs: {0}")]
     Unreachable(String),
+    /// The first request could not connect, and the policy is not to retry that.
+    #[error("cannot connect to ElevenLabs at {url}: {cause}")]
+    NotConnected {
+        /// URL of the API, without secrets.
+        url: String,
+        /// Error of the connection.
+        cause: String,
+    },
     /// The response does not have the documented form.
     #[error("cannot read the response of ElevenLabs: {0}")]
     Malformed(&'static str),
@@ -63,11 +76,14 @@ pub struct RetryPolicy {
     pub pause: Duration,
     /// Timeout of one attempt.
     pub timeout: Duration,
+    /// True if a request that cannot connect is not retried until there was a first response, because the URL is
+    /// probably wrong, and a person waits.
+    pub fails_unconnected: bool,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { retries: 6, pause: Duration::from_secs(1), timeout: Duration::from_mins(1) }
+        Self { retries: 6, pause: Duration::from_secs(1), timeout: Duration::from_mins(1), fails_unconnected: false }
     }
 }
 
@@ -106,6 +122,8 @@ pub struct Client {
     patience: RetryPolicy,
     /// Lead of ElevenLabs' clock over this one at the last response, in seconds.
     clock_lead: Mutex<Option<i64>>,
+    /// True after the first response.
+    has_connected: AtomicBool,
 }
 
 /// A method that changes something.
@@ -136,6 +154,8 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(patience.timeout))
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("transcribe-hook/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
@@ -145,6 +165,7 @@ impl Client {
             key,
             patience,
             clock_lead: Mutex::new(None),
+            has_connected: AtomicBool::new(false),
         })
     }
 
@@ -255,6 +276,16 @@ impl Client {
             .map_err(|failure| failure.error)
     }
 
+    /// Returns the error of an attempt without a response.
+    fn attempt_error(&self, error: &ureq::Error) -> AttemptError {
+        let is_first = self.patience.fails_unconnected && !self.has_connected.load(Ordering::Relaxed);
+        if is_first && is_unconnected(error) {
+            let (url, cause) = (shown_url(&self.base_url), error.to_string());
+            return AttemptError::permanent(ClientError::NotConnected { url, cause });
+        }
+        AttemptError::from_transport(error)
+    }
+
     fn attempt(&self, path: &str) -> Result<Vec<u8>, AttemptError> {
         let answered = self
             .agent
@@ -262,7 +293,8 @@ impl Client {
             .header("xi-api-key", self.key.expose())
             .header("accept", "application/json")
             .call();
-        let mut answer = answered.map_err(|error| AttemptError::from_transport(&error))?;
+        let mut answer = answered.map_err(|error| self.attempt_error(&error))?;
+        self.has_connected.store(true, Ordering::Relaxed);
         let date = answer.headers().get("date").and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         if let Some(date) = date {
             *self.clock_lead.lock() = Some(lead_of(date, SystemTime::now()));
@@ -290,6 +322,27 @@ impl Client {
             }
             status => Err(AttemptError::permanent(ClientError::Status(status))),
         }
+    }
+}
+
+/// Returns whether a request failed before there was a connection.
+fn is_unconnected(error: &ureq::Error) -> bool {
+    use io::ErrorKind;
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        // A name that cannot be resolved has no kind of its own, so the kinds of connections that broke are left out.
+        ureq::Error::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+                | ErrorKind::InvalidData
+                | ErrorKind::Interrupted
+                | ErrorKind::TimedOut
+                | ErrorKind::WouldBlock
+        ),
+        _ => false,
     }
 }
 

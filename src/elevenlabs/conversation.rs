@@ -95,7 +95,7 @@ fn facts(data: &JsonField<'_>, remarks: &mut Remarks) -> Facts {
         cost: metadata.get("cost").whole(remarks),
         external_number: line.text,
         batch_id: batch.get("batch_call_id").text(remarks),
-        analysis: analysis.value().filter(|value| value.is_object()).map(ToString::to_string),
+        analysis: analysis_json(&analysis, remarks),
         claims: DriverClaims {
             dynamic_variable: client.get("dynamic_variables").get("driver_id").driver(remarks),
             user_id: user_ids.iter().find_map(|id| id.driver(remarks)),
@@ -109,6 +109,18 @@ fn facts(data: &JsonField<'_>, remarks: &mut Remarks) -> Facts {
         details,
         counted_turns: counted_turns(data, remarks),
     }
+}
+
+/// Maximum length of a stored analysis, in bytes.
+const MAX_ANALYSIS_BYTES: usize = 1024 * 1024;
+
+/// Returns the JSON of an analysis, unless it is too long.
+pub(super) fn analysis_json(at: &JsonField<'_>, remarks: &mut Remarks) -> Option<String> {
+    let text = at.value().filter(|value| value.is_object()).map(ToString::to_string)?;
+    if text.len() > MAX_ANALYSIS_BYTES {
+        return at.unread("longer than 1 MiB; the stored event contains it", remarks);
+    }
+    Some(text)
 }
 
 /// Returns the number of turns with words that ElevenLabs counted.

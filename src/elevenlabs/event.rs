@@ -8,8 +8,8 @@ use super::utterance::place_of_conversation;
 use crate::domain::repair;
 use crate::domain::validation::FieldError;
 use crate::domain::{
-    AnswerClaims, AnsweredBy, CallDetails, CallStatus, Channel, ConversationId, DriverClaims, Facts, READER_VERSION,
-    Record, RecordKind, Remark, Timestamp,
+    AnswerClaims, AnsweredBy, BoundedJson, CallDetails, CallStatus, Channel, ConversationId, DriverClaims, Facts,
+    READER_VERSION, Record, RecordKind, Remark, Timestamp,
 };
 use serde_json::Value;
 
@@ -41,6 +41,10 @@ pub enum ParsedEvent {
     Unreadable(String),
 }
 
+/// Maximum memory of an event's value beside its texts, in MiB. A call of 20,000 turns with all of ElevenLabs' fields
+/// has room. The rest of a longer event is not read.
+const MAX_VALUE_MIB: usize = 64;
+
 /// Maximum length of a stored event type, in characters.
 const MAX_TYPE_CHARS: usize = 200;
 
@@ -59,8 +63,8 @@ pub fn parse_event_with(body: &[u8], options: EventOptions) -> Event {
         reading: ParsedEvent::Other,
         remarks: Vec::new(),
     };
-    let (value, repairs) = match repair::read::<Value>(body) {
-        Ok(read) => read,
+    let (value, left_out, repairs) = match repair::read::<BoundedJson<MAX_VALUE_MIB>>(body) {
+        Ok((BoundedJson { value, left_out }, repairs)) => (value, left_out, repairs),
         Err(error) => {
             event.reading = ParsedEvent::Unreadable(format!("body: not valid JSON: {error}"));
             return event;
@@ -68,6 +72,10 @@ pub fn parse_event_with(body: &[u8], options: EventOptions) -> Event {
     };
     let mut remarks = Remarks::default();
     repairs.remarks().for_each(|remark| remarks.push(remark));
+    if left_out > 0 {
+        let rule = format!("{left_out} values are too many and are not read; the stored event contains all of them");
+        remarks.add_lost_words("body", &rule);
+    }
     let at = JsonField::new("body", &value);
     let data = value.get("data").map_or_else(|| at.get("data"), |data| JsonField::new("data", data));
     event.event_type = at.get("type").text(&mut remarks).map(|text| text.chars().take(MAX_TYPE_CHARS).collect());

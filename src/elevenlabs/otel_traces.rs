@@ -5,7 +5,9 @@
 //! other attributes were seen in captured payloads, so attributes are found by their suffix. ElevenLabs truncates
 //! attributes to 4 KB, so words of that length are marked as possibly incomplete.
 
-use super::conversation::{DURATIONS, OtherEnd, call_result, conversation_id, direction, outcome, status};
+use super::conversation::{
+    DURATIONS, OtherEnd, analysis_json, call_result, conversation_id, direction, outcome, status,
+};
 use super::lenient::{JsonField, Remarks};
 use super::utterance::{MAX_DEPTH, shown_by_variable, words};
 use crate::domain::validation::FieldError;
@@ -88,7 +90,8 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
     line.take(number.text(remarks), number.phone(remarks));
     line.take_variable(&variables, direction, remarks);
     let user_id = root.attribute(&["elevenlabs.user_id", "conversation.user_id"]);
-    let analysis = root.beneath("elevenlabs.analysis.");
+    let analysis = Some(root.beneath("elevenlabs.analysis.")).filter(|fields| !fields.is_empty()).map(Value::Object);
+    let analysis = analysis.and_then(|value| analysis_json(&JsonField::new("span.analysis", &value), remarks));
     // Traces are only sent after a conversation has ended.
     let said = status(&root.attribute(&["elevenlabs.status", "conversation.status", "call.status"]), remarks);
     Facts {
@@ -105,7 +108,7 @@ fn facts(root: &Span, remarks: &mut Remarks) -> Facts {
         main_language: root.attribute(&["main_language"]).text(remarks),
         cost: root.attribute(&["elevenlabs.cost", "metadata.cost", "session.cost"]).whole(remarks),
         batch_id: root.attribute(&["batch_call_id"]).text(remarks),
-        analysis: (!analysis.is_empty()).then(|| Value::Object(analysis).to_string()),
+        analysis,
         external_number: line.text,
         claims: DriverClaims {
             dynamic_variable: variables.get("driver_id").driver(remarks),

@@ -7,9 +7,12 @@
 
 use super::lenient::{JsonField, Remarks};
 use crate::domain::repair;
-use crate::domain::{Entry, Message, Speaker, TurnKind};
+use crate::domain::{BoundedJson, Entry, Message, Speaker, TurnKind};
 use serde_json::Value;
 use std::borrow::Cow;
+
+/// The JSON in a string of an event. Its limit is low, because strings in it may have more.
+type NestedJson = BoundedJson<16>;
 
 /// Maximum depth at which words are searched in an element.
 pub(super) const MAX_DEPTH: usize = 5;
@@ -98,8 +101,8 @@ fn elements_at(conversation: &Value, depth: usize) -> Option<Cow<'_, [Value]>> {
             found.max_by_key(|elements| !elements.is_empty())
         }
         Value::String(text) => {
-            let (inner, _) = repair::read::<Value>(text.as_bytes()).ok()?;
-            elements_at(&inner, depth).map(|elements| elements.into_owned().into())
+            let (inner, _) = repair::read::<NestedJson>(text.as_bytes()).ok()?;
+            elements_at(&inner.value, depth).map(|elements| elements.into_owned().into())
         }
         _ => None,
     }
@@ -266,8 +269,8 @@ fn before_the_cut(text: &str) -> Option<Vec<Value>> {
     text.rmatch_indices('}').take(MAX_CUT_ATTEMPTS).find_map(|(at, _)| {
         let kept = &text[..=at];
         [format!("{kept}]}}"), format!("{kept}]")].iter().find_map(|whole| {
-            let (value, _) = repair::read::<Value>(whole.as_bytes()).ok()?;
-            elements(&value).map(Cow::into_owned)
+            let (inner, _) = repair::read::<NestedJson>(whole.as_bytes()).ok()?;
+            elements(&inner.value).map(Cow::into_owned)
         })
     })
 }
@@ -349,8 +352,8 @@ fn place_in(value: &Value, place: String, depth: usize) -> Option<String> {
             }
         }),
         Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
-            let (inner, _) = repair::read::<Value>(text.as_bytes()).ok()?;
-            place_in(&inner, place, depth)
+            let (inner, _) = repair::read::<NestedJson>(text.as_bytes()).ok()?;
+            place_in(&inner.value, place, depth)
         }
         _ => None,
     }

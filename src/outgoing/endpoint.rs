@@ -25,6 +25,8 @@ pub(super) struct Endpoint {
     last: Mutex<Option<LastAttempt>>,
     /// End of the pause of all deliveries. It counts by the monotonic clock, because the other one may be set.
     paused_until: Mutex<Option<Instant>>,
+    /// True if all that waits is to be tried now, whatever is planned.
+    is_early: AtomicBool,
     lag_seconds: AtomicI64,
     is_off: AtomicBool,
 }
@@ -36,6 +38,7 @@ impl Endpoint {
             url,
             last: Mutex::default(),
             paused_until: Mutex::default(),
+            is_early: AtomicBool::new(false),
             lag_seconds: AtomicI64::new(0),
             is_off: AtomicBool::new(false),
         }
@@ -54,6 +57,16 @@ impl Endpoint {
     pub(super) fn pause_left(&self) -> Option<Duration> {
         let until = *self.paused_until.lock();
         until.and_then(|until| until.checked_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
+    /// Requests that all that waits is tried now.
+    pub(super) fn try_early(&self) {
+        self.is_early.store(true, Ordering::Release);
+    }
+
+    /// Returns whether [`Self::try_early`] was called since the last call.
+    pub(super) fn take_early(&self) -> bool {
+        self.is_early.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn note_state(&self, oldest: Option<Timestamp>, is_off: bool) {

@@ -5,7 +5,7 @@ use super::notice_body;
 use super::sender::{Answer, Sender};
 use super::settings::OutgoingSettings;
 use super::shared::Shared;
-use super::worker::Worker;
+use super::worker::{EarlyTries, Worker};
 use crate::domain::Timestamp;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::{WriteError, Writer};
@@ -93,6 +93,7 @@ impl Webhooks {
                 executor: Box::new(writer.clone()),
                 wake,
                 failures: 0,
+                early: Some(EarlyTries::begin()),
             };
             std::thread::Builder::new().name("webhook".to_owned()).spawn(move || worker.run())?;
             self.0.threads.lock().push(waker);
@@ -145,8 +146,8 @@ impl Webhooks {
         Ok(answer)
     }
 
-    /// Makes failed deliveries due again: those of these notices, or all if there are none. Also ends pauses, and
-    /// switches the endpoint on.
+    /// Makes failed deliveries due again: those of these notices, or all if there are none. Also tries all that waits,
+    /// ends pauses, and switches the endpoint on.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -154,6 +155,7 @@ impl Webhooks {
         writer.execute(RetryDeliveries(id.clone(), notices)).await?;
         if let Some(endpoint) = self.0.endpoints.iter().find(|endpoint| endpoint.id == *id) {
             endpoint.pause(None);
+            endpoint.try_early();
         }
         self.0.wake();
         Ok(())

@@ -1,4 +1,8 @@
 //! The thread of an endpoint: reads what is next, sends it, and stores the outcomes.
+//!
+//! When a receiver answers again, all that waits for it is tried at once. Hundreds of thousands of deliveries may wait,
+//! so none is changed for that: the thread goes through them in the order of their planned times, once, and remembers
+//! only how far it is ([`EarlyTries`]). A start does the same, so a restart in between forgets nothing.
 
 use super::endpoint::Endpoint;
 use super::notice_body;
@@ -9,7 +13,9 @@ use crate::domain::{ConversationId, NoticeType, Timestamp};
 use crate::ingest::WriteError;
 use crate::ingest::executor::Executor;
 use crate::store::command::SettleDeliveries;
-use crate::store::{DeliveryOutcome, Error, Notice, OutgoingBatch, PendingNotice, Settlement, Store};
+use crate::store::{
+    DeliveryOutcome, Error, Notice, OutgoingBatch, PendingNotice, PlannedNotice, Settlement, Store, TryKey,
+};
 use crate::telemetry::metrics::METRICS;
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -37,6 +43,36 @@ pub(super) struct Worker {
     pub(super) wake: Receiver<()>,
     /// Number of failed requests in a row.
     pub(super) failures: u32,
+    /// Tries of deliveries that are planned for later, if there are any.
+    pub(super) early: Option<EarlyTries>,
+}
+
+/// A pass over all deliveries that are planned for later, which tries each of them once.
+pub(super) struct EarlyTries {
+    /// Start of the pass. What was tried since is left out.
+    since: Timestamp,
+    /// The last delivery that was looked at.
+    at: TryKey,
+}
+
+impl EarlyTries {
+    pub(super) fn begin() -> Self {
+        let since = Timestamp::now();
+        Self { since, at: TryKey { next_try: since, notice: 0 } }
+    }
+
+    /// Returns whether a delivery is tried. One that another clock tried later than now is.
+    fn wants(&self, planned: &PlannedNotice) -> bool {
+        planned.last_try.is_none_or(|last| last < self.since || last > Timestamp::now())
+    }
+}
+
+/// A notice in the order of sending.
+struct Next {
+    pending: PendingNotice,
+    is_fresh: bool,
+    /// Its place among those that are planned for later.
+    planned: Option<TryKey>,
 }
 
 /// The service is stopping.
@@ -66,7 +102,11 @@ impl Worker {
 
     /// Sends some notices, and returns the pause until the next round, which commits shorten.
     fn round(&mut self) -> Result<Duration, Stopping> {
-        let batch = match self.store()?.outgoing(&self.endpoint.id, Timestamp::now()) {
+        if self.endpoint.take_early() {
+            self.early = Some(EarlyTries::begin());
+        }
+        let planned_after = self.early.as_ref().map(|early| early.at);
+        let batch = match self.store()?.outgoing(&self.endpoint.id, Timestamp::now(), planned_after) {
             Ok(batch) => batch,
             Err(error) => {
                 tracing::warn!(%error, "cannot read notices; retrying");
@@ -78,10 +118,14 @@ impl Worker {
         if batch.is_off {
             return Ok(POLL_INTERVAL);
         }
+        if planned_after.is_some() && batch.planned.is_empty() {
+            self.early = None;
+        }
         let longest = longest_pause(self.shared.settings.retry_pause);
-        if batch.is_tried_by_other_clock || batch.last_try.is_some_and(|at| until_then(at) > longest) {
+        let is_other_clock = batch.is_tried_by_other_clock || batch.last_try.is_some_and(|at| until_then(at) > longest);
+        if is_other_clock && self.early.is_none() && self.endpoint.pause_left().is_none() {
             tracing::warn!(endpoint = self.endpoint.url.shown(), "clock was set back; retrying what waits");
-            self.settle(&Settlement { wake: true, ..Settlement::new(self.endpoint.id.clone()) })?;
+            self.early = Some(EarlyTries::begin());
             return Ok(Duration::ZERO);
         }
         if let Some(left) = self.endpoint.pause_left() {
@@ -89,6 +133,9 @@ impl Worker {
         }
         let next_try = batch.next_try;
         let settlement = self.send(batch)?;
+        if settlement.is_empty() && self.early.as_ref().map(|early| early.at) != planned_after {
+            return Ok(Duration::ZERO);
+        }
         if settlement.is_empty() {
             return Ok(next_try.map_or(POLL_INTERVAL, |at| until_then(at).min(POLL_INTERVAL)));
         }
@@ -101,8 +148,7 @@ impl Worker {
         let start = Instant::now();
         let mut settlement = Settlement::new(self.endpoint.id.clone());
         let mut held_back: HashSet<ConversationId> = HashSet::new();
-        let due = batch.due.into_iter().map(|pending| (pending, false));
-        for (pending, is_fresh) in due.chain(batch.fresh.into_iter().map(|pending| (pending, true))) {
+        for Next { pending, is_fresh, planned } in self.in_order(batch) {
             if self.shared.is_stopping() || start.elapsed() > SETTLE_INTERVAL {
                 break;
             }
@@ -120,7 +166,8 @@ impl Worker {
             let outcome = match delivered {
                 Ok(Delivered::Yes) => DeliveryOutcome::Delivered,
                 Ok(Delivered::YesAgain) => {
-                    settlement.wake = true;
+                    // The place of this one must not stay in the new pass.
+                    self.endpoint.try_early();
                     DeliveryOutcome::Delivered
                 }
                 Ok(Delivered::No(answer)) => {
@@ -137,6 +184,9 @@ impl Worker {
                     break;
                 }
             };
+            if let Some((early, key)) = self.early.as_mut().zip(planned) {
+                early.at = key;
+            }
             settlement.position = settlement.position.max(position);
             if !is_fresh || outcome != DeliveryOutcome::Delivered {
                 settlement.outcomes.push((notice.id, outcome));
@@ -146,6 +196,24 @@ impl Worker {
             }
         }
         Ok(settlement)
+    }
+
+    /// Returns the notices of a batch in the order of sending, without those that are planned for later and were tried
+    /// since the pass over them began.
+    fn in_order(&mut self, batch: OutgoingBatch) -> Vec<Next> {
+        let mut next: Vec<_> =
+            batch.due.into_iter().map(|pending| Next { pending, is_fresh: false, planned: None }).collect();
+        if let Some(early) = &mut self.early {
+            for planned in batch.planned {
+                if early.wants(&planned) {
+                    next.push(Next { pending: planned.pending, is_fresh: false, planned: Some(planned.key) });
+                } else if next.iter().all(|next| next.planned.is_none()) {
+                    early.at = planned.key;
+                }
+            }
+        }
+        next.extend(batch.fresh.into_iter().map(|pending| Next { pending, is_fresh: true, planned: None }));
+        next
     }
 
     /// Sends a notice about the call as it is now.

@@ -5,7 +5,7 @@ use super::{
     ChangeBatch, ChangedCalls, DatabaseSizes, DispatchPageRequest, DriverPageRequest, Due, EndpointId, EndpointState,
     ErasedSlice, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, FeedPosition, Forgotten, HitPage,
     LoggedAccess, NamingEvent, Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Result, ScanPage, Scope,
-    SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    SearchQuery, TryKey, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::reconcile::Material;
 use crate::domain::result_sums::CallResultRow;
@@ -201,8 +201,14 @@ pub trait Reads: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Returns some of the notices that an endpoint is to receive next.
-    fn outgoing(&self, _endpoint: &EndpointId, _now: Timestamp) -> Result<OutgoingBatch> {
+    /// Returns some of the notices that an endpoint is to receive next. With a key, also some whose next try is planned
+    /// for a later time than `now`, after that key.
+    fn outgoing(
+        &self,
+        _endpoint: &EndpointId,
+        _now: Timestamp,
+        _planned_after: Option<TryKey>,
+    ) -> Result<OutgoingBatch> {
         Ok(OutgoingBatch { is_off: true, ..OutgoingBatch::default() })
     }
 

@@ -43,7 +43,8 @@ pub use null::NullStore;
 pub use other_writers::OtherWriters;
 pub use outcome::{BadElement, BadLink, Counts, NewCall, Receipt, Rejection, StoredTurn};
 pub use outgoing::{
-    DeliveryOutcome, EndpointId, EndpointState, FailedDelivery, Notice, OutgoingBatch, PendingNotice, Settlement,
+    DeliveryOutcome, EndpointId, EndpointState, FailedDelivery, Notice, OutgoingBatch, PendingNotice, PlannedNotice,
+    Settlement, TryKey,
 };
 pub use query::{
     Backlog, CallFilter, CallKey, CallPage, CallPageRequest, DispatchPageRequest, DriverPageRequest, Due, ErasedSlice,

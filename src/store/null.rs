@@ -5,7 +5,7 @@ use super::{
     DatabaseSizes, DispatchPageRequest, DriverPageRequest, EndpointId, EndpointState, ErasedSlice, Error, ErrorKind,
     EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent, Feed, FeedPosition, Forgotten, HitPage, Maintenance,
     NamingEvent, Outcome, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage, Scope,
-    SearchQuery, TurnQuery, Unfinished, UnreadEvents, Write,
+    SearchQuery, TryKey, TurnQuery, Unfinished, UnreadEvents, Write,
 };
 use crate::domain::{
     Call, CallStats, Caller, ConversationId, Dispatch, Driver, DriverId, PhoneNumber, PlacedToolCall, StoredEvent,
@@ -65,7 +65,7 @@ impl Reads for NullStore {
         alert_position() -> Option<i64>;
         scan_for_alerts(&AlertSet, i64) -> AlertScan;
         endpoints() -> Vec<EndpointId>;
-        outgoing(&EndpointId, Timestamp) -> OutgoingBatch;
+        outgoing(&EndpointId, Timestamp, Option<TryKey>) -> OutgoingBatch;
         endpoint_state(&EndpointId) -> Option<EndpointState>;
     }
 }

@@ -51,6 +51,26 @@ pub struct PendingNotice {
     pub is_blocked: bool,
 }
 
+/// A place in the order of later tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TryKey {
+    /// Planned time of the try.
+    pub next_try: Timestamp,
+    /// Number of the notice.
+    pub notice: i64,
+}
+
+/// A notice whose next try is planned for later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedNotice {
+    /// The notice.
+    pub pending: PendingNotice,
+    /// Place in the order of later tries.
+    pub key: TryKey,
+    /// Time of the last request.
+    pub last_try: Option<Timestamp>,
+}
+
 /// Notices that an endpoint is to receive next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutgoingBatch {
@@ -58,6 +78,8 @@ pub struct OutgoingBatch {
     pub is_off: bool,
     /// Notices whose next try is due, at most one of each call.
     pub due: Vec<PendingNotice>,
+    /// Notices whose next try is planned for later, in the order of these times, if they were requested.
+    pub planned: Vec<PlannedNotice>,
     /// Notices that were never tried, in order.
     pub fresh: Vec<PendingNotice>,
     /// Earliest time of a later try.
@@ -103,19 +125,17 @@ pub struct Settlement {
     pub outcomes: Vec<(i64, DeliveryOutcome)>,
     /// True if the receiver asked to be switched off.
     pub switch_off: bool,
-    /// True if the receiver answers again, so all that waits is due now.
-    pub wake: bool,
 }
 
 impl Settlement {
     /// Creates a settlement without outcomes.
     pub fn new(endpoint: EndpointId) -> Self {
-        Self { endpoint, position: 0, outcomes: Vec::new(), switch_off: false, wake: false }
+        Self { endpoint, position: 0, outcomes: Vec::new(), switch_off: false }
     }
 
     /// Returns whether storing it would change nothing.
     pub fn is_empty(&self) -> bool {
-        self.position == 0 && self.outcomes.is_empty() && !self.switch_off && !self.wake
+        self.position == 0 && self.outcomes.is_empty() && !self.switch_off
     }
 }
 

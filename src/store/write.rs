@@ -77,7 +77,7 @@ pub enum Write {
     /// Stores outcomes of deliveries to an endpoint.
     SettleDeliveries(Box<Settlement>),
     /// Makes failed deliveries to an endpoint due again: those of these notices, or all if there are none. Switches the
-    /// endpoint on.
+    /// endpoint on. What waits for a later try still does.
     RetryDeliveries(EndpointId, Vec<i64>),
     /// Writes without changing anything, to test whether the disk accepts writes.
     Probe,

@@ -7,7 +7,6 @@ use super::identity;
 use crate::api::request_context;
 use crate::domain::{Access, AccessAction, Identity, Role, Timestamp};
 use crate::jobs::access_log::AccessLog;
-use poem::http::Method;
 use poem::{Endpoint, IntoResponse as _, Request, Response};
 
 /// The role that an operation requires, and what it notes in the access log.
@@ -24,7 +23,8 @@ const fn rule(operation: &'static str, role: Role, noted: Option<AccessAction>) 
 /// Rules of operations. An operation that [`Role::List`] may call has no words of calls in its answer, or leaves them
 /// out for that role (see [`identity::may_read_words`]).
 const RULES: &[Rule] = &[
-    rule("change_call", Role::Manage, None),
+    // The answer has the whole call.
+    rule("change_call", Role::Manage, Some(AccessAction::Read)),
     rule("delete_dispatch", Role::Manage, None),
     // The erasure of a driver's calls notes each of them.
     rule("delete_driver", Role::Manage, None),
@@ -70,11 +70,16 @@ struct ParameterRule {
 ///
 /// An alert is a search, so the calls that matched it tell what was said in them.
 const PARAMETER_RULES: &[ParameterRule] = &[
-    ParameterRule { operation: "get_stats", parameter: "alert", value: None, noted: None },
-    ParameterRule { operation: "get_stats", parameter: "has_alert", value: None, noted: None },
-    ParameterRule { operation: "get_stats", parameter: "include", value: Some("results"), noted: None },
-    ParameterRule { operation: "list_calls", parameter: "alert", value: None, noted: None },
-    ParameterRule { operation: "list_calls", parameter: "has_alert", value: None, noted: None },
+    ParameterRule { operation: "get_stats", parameter: "alert", value: None, noted: Some(AccessAction::Search) },
+    ParameterRule { operation: "get_stats", parameter: "has_alert", value: None, noted: Some(AccessAction::Search) },
+    ParameterRule {
+        operation: "get_stats",
+        parameter: "include",
+        value: Some("results"),
+        noted: Some(AccessAction::Read),
+    },
+    ParameterRule { operation: "list_calls", parameter: "alert", value: None, noted: Some(AccessAction::Search) },
+    ParameterRule { operation: "list_calls", parameter: "has_alert", value: None, noted: Some(AccessAction::Search) },
     ParameterRule { operation: "list_calls", parameter: "q", value: None, noted: Some(AccessAction::Search) },
     ParameterRule {
         operation: "list_conversations",
@@ -135,7 +140,24 @@ impl<E> RoleGuard<E> {
             }
         }
         let has_words = noted != Some(AccessAction::List) || identity.role >= Role::Read;
-        Ok(noted.filter(|_| has_words && request.method() != Method::HEAD))
+        // The router has made GET of HEAD, so both are noted.
+        Ok(noted.filter(|_| has_words))
+    }
+}
+
+/// Notes an erasure whose client hangs up, because it is completed without the client.
+struct Unanswered<'a> {
+    log: &'a AccessLog,
+    /// The client, until there is an answer.
+    identity: Option<Identity>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some((identity, id)) = self.identity.take().zip(request_context::current_conversation()) {
+            let (action, conversation_id) = (AccessAction::Erase, Some(id));
+            self.log.note(Access { at: Timestamp::now(), identity, action, conversation_id });
+        }
     }
 }
 
@@ -145,7 +167,11 @@ impl<E: Endpoint> Endpoint for RoleGuard<E> {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let identity = identity::of_request(&request)?.clone();
         let noted = self.check(&request, &identity)?;
-        let answer = self.inner.call(request).await?.into_response();
+        let erases = noted == Some(AccessAction::Erase);
+        let mut unanswered = Unanswered { log: &self.log, identity: erases.then(|| identity.clone()) };
+        let answered = self.inner.call(request).await;
+        unanswered.identity = None;
+        let answer = answered?.into_response();
         if let Some(action) = noted.filter(|_| answer.status().is_success()) {
             let conversation_id = request_context::current_conversation();
             self.log.note(Access { at: Timestamp::now(), identity, action, conversation_id });

@@ -1,7 +1,7 @@
 //! A conversation in ElevenLabs' form, from its record or from the stored turns.
 
 use crate::domain::repair;
-use crate::domain::{self, PlacedToolCall, Speaker, Timestamp, ToolPurpose, Turn, TurnKind};
+use crate::domain::{self, BoundedJson, PlacedToolCall, Speaker, Timestamp, ToolPurpose, Turn, TurnKind};
 use poem_openapi::Enum;
 use poem_openapi::types::{ParseFromJSON as _, ToJSON as _};
 use serde_json::{Value, json};
@@ -44,9 +44,27 @@ impl ConversationStatus {
     }
 }
 
-/// Returns the conversation in the body of an event, if the event contains one in ElevenLabs' form.
+/// Maximum memory of a conversation's value beside its texts, in MiB.
+const MAX_VALUE_MIB: usize = 32;
+
+/// Maximum number of turns, and of tool calls and results, of a conversation that is returned as ElevenLabs sent it.
+/// Each of them gets the fields that it lacks.
+const MAX_COMPLETED: usize = 20_000;
+
+/// Returns the conversation in the body of an event, if the event contains one in ElevenLabs' form, whose size is that of
+/// a call.
 pub(in crate::api) fn conversation_in(body: &[u8]) -> Option<Value> {
-    let (mut event, _) = repair::read::<Value>(body).ok()?;
+    let (event, _) = repair::read::<BoundedJson<MAX_VALUE_MIB>>(body).ok()?;
+    let mut event = Some(event).filter(|event| event.left_out == 0)?.value;
+    let turns = event.pointer("/data/transcript").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let tools = |turn: &Value| {
+        let lists =
+            ["tool_calls", "tool_results"].map(|name| turn.get(name).and_then(Value::as_array).map_or(0, Vec::len));
+        lists.iter().sum::<usize>()
+    };
+    if turns.iter().map(|turn| 1 + tools(turn)).sum::<usize>() > MAX_COMPLETED {
+        return None;
+    }
     let whole = event.get("type")?.as_str()?.trim().eq_ignore_ascii_case("post_call_transcription");
     whole.then(|| event.get_mut("data").map(Value::take))?.filter(Value::is_object)
 }

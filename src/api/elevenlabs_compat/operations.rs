@@ -399,4 +399,4 @@ const REPEATABLE_PARAMETERS: [&str; 5] =
     ["main_languages", "tool_names", "tag_ids", "termination_reasons", "exclude_statuses"];
 
 /// Maximum number of turns in a conversation that is built from stored turns.
-const MAX_TURNS: usize = 100_000;
+const MAX_TURNS: usize = 20_000;

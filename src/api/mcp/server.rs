@@ -13,9 +13,11 @@ use super::tool::{
 };
 use crate::api::error::ApiError;
 use crate::api::error_code::ErrorCode;
+use crate::api::path_params::conversation_id;
 use crate::api::reader::Reader;
 use crate::domain::AccessAction;
 use crate::recordings::Recordings;
+use crate::store::{CallFilter, CallPageRequest, SortOrder};
 use crate::telemetry::metrics::METRICS;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -47,8 +49,8 @@ const MAX_TOOL_CALLS_BYTES: usize = MAX_RESULT_BYTES / 4;
 /// A read-only MCP server over a store.
 pub struct McpServer {
     operations: Operations,
-    /// True if the folder of the recordings is known, or that there is none.
-    knows_recordings: bool,
+    /// Reader of the notes of recordings, if their folder is not known.
+    notes: Option<Reader>,
     tools: Vec<ToolOutline>,
     running: Semaphore,
 }
@@ -65,9 +67,9 @@ pub struct Reply {
 }
 
 impl McpServer {
-    /// Creates a server over a file, whose recordings are not known; `document` is the OpenAPI document of the API.
+    /// Creates a server over a file, which has a note of each recording; `document` is the OpenAPI document of the API.
     pub fn of_file(reader: &Reader, document: &str) -> Self {
-        Self { knows_recordings: false, ..Self::of_service(reader, None, document) }
+        Self { notes: Some(reader.clone()), ..Self::of_service(reader, None, document) }
     }
 
     /// Creates the server of a service with these recordings; `document` is the OpenAPI document of the API.
@@ -75,7 +77,7 @@ impl McpServer {
         let document = serde_json::from_str(document).expect("the generated document is JSON");
         Self {
             operations: Operations::new(reader, recordings),
-            knows_recordings: true,
+            notes: None,
             tools: ToolOutline::all(&Document(&document)),
             running: Semaphore::new(MAX_RUNNING_TOOLS),
         }
@@ -226,8 +228,8 @@ impl McpServer {
         let (mut more, mut was_cut) = (Map::new(), false);
         if !arguments.has("cursor") {
             let mut facts = self.operations.get(&call, &Arguments::default(), without_nulls).await?;
-            if let (Value::Object(facts), false) = (&mut facts, self.knows_recordings) {
-                facts.shift_remove(AUDIO_FIELD);
+            if let Some(reader) = &self.notes {
+                facts[AUDIO_FIELD] = has_noted_audio(reader, &id).await?.into();
             }
             more.insert("call".to_owned(), facts);
             let mut query = Arguments::default();
@@ -311,6 +313,14 @@ impl RowPage {
     }
 }
 
+/// Returns whether a call has a recording by the note in the file.
+async fn has_noted_audio(reader: &Reader, id: &str) -> Result<bool, ApiError> {
+    let conversation_id = Some(conversation_id(id)?);
+    let filter = CallFilter { conversation_id, has_audio: Some(true), ..CallFilter::default() };
+    let request = CallPageRequest { filter, order: SortOrder::Descending, after: None, limit: 1, with_total: false };
+    reader.read(move |store| Ok(!store.calls(&request)?.rows.is_empty())).await
+}
+
 /// Returns the tool calls of a page, whether there are more, and whether any was cut.
 fn tool_calls(page: Value) -> (Value, bool, bool) {
     let mut page = without_nulls(page);
@@ -345,15 +355,22 @@ fn finish(mut result: Value, mut was_cut: bool) -> Value {
 fn accessed(request: &Request) -> Option<AccessAction> {
     let params = &request.params;
     let tool = Tool::from_name(params.get("name")?.as_str()?).filter(|_| request.method == "tools/call")?;
+    let has = |name: &str| params.get("arguments").is_some_and(|arguments| !arguments[name].is_null());
+    // An alert is a search for what was said.
+    let searches = has("q") || has("alert") || has("has_alert");
     match tool {
         Tool::SearchTurns => Some(AccessAction::Search),
-        Tool::ListCalls => {
-            let searches = params.get("arguments").is_some_and(|arguments| arguments["q"].is_string());
-            Some(if searches { AccessAction::Search } else { AccessAction::List })
-        }
+        Tool::ListCalls => Some(if searches { AccessAction::Search } else { AccessAction::List }),
         Tool::GetCall | Tool::DriverHistory => Some(AccessAction::Read),
-        Tool::Stats => None,
+        // Collected values may be words of a call.
+        Tool::Stats if has_results(params.get("arguments")?) => Some(AccessAction::Read),
+        Tool::Stats => searches.then_some(AccessAction::Search),
     }
+}
+
+/// Returns whether the arguments of the statistics ask for results.
+fn has_results(arguments: &Value) -> bool {
+    arguments["include"].as_array().is_some_and(|parts| parts.iter().any(|part| part == "results"))
 }
 
 fn reply(id: Option<Value>, outcome: Result<Value, RpcError>, era: Era) -> Reply {

@@ -164,7 +164,7 @@ pub(super) const HIT_FIELDS: &[&str] = &[
 pub(super) const TOOL_CALL_FIELDS: &[&str] =
     &["position", "after_place", "name", "type", "purpose", "arguments", "result", "is_error", "latency_ms", "at"];
 
-/// Field of a call that is only known with the folder of the recordings.
+/// Field of a call that tells whether it has a recording.
 pub(super) const AUDIO_FIELD: &str = "has_audio";
 
 /// Text that marks a result, and that each description ends with.

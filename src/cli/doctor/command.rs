@@ -60,8 +60,12 @@ pub(in crate::cli) struct DoctorArgs {
 }
 
 /// Retries of the API's requests: few, because a person waits.
-const PATIENCE: RetryPolicy =
-    RetryPolicy { retries: 1, pause: Duration::from_millis(500), timeout: Duration::from_secs(20) };
+const PATIENCE: RetryPolicy = RetryPolicy {
+    retries: 1,
+    pause: Duration::from_millis(500),
+    timeout: Duration::from_secs(20),
+    fails_unconnected: true,
+};
 
 /// Name of a webhook that is created.
 const WEBHOOK_NAME: &str = "transcribe-hook";

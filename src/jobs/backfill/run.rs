@@ -238,7 +238,9 @@ impl<K: BackfillTarget + ?Sized> FetchOptions<'_, K> {
                 report.failed.push(format!("{id}: {error}"));
                 match error {
                     ClientError::NotFound => report.unknown.push(id.clone()),
-                    ClientError::Unreachable(_) | ClientError::Status(429 | 500..) => self.consecutive_failures += 1,
+                    ClientError::Unreachable(_)
+                    | ClientError::NotConnected { .. }
+                    | ClientError::Status(429 | 500..) => self.consecutive_failures += 1,
                     _ => {}
                 }
                 return if self.consecutive_failures == MAX_CONSECUTIVE_FAILURES { Err(error.into()) } else { Ok(()) };

@@ -12,7 +12,7 @@ use super::statement::Statements as _;
 use crate::domain::{ConversationId, NoticeType, Timestamp};
 use crate::store::{
     DeliveryOutcome, EndpointId, EndpointState, FailedDelivery, Notice, Outcome, OutgoingBatch, PendingNotice,
-    Rejection, Result, Settlement, Written,
+    PlannedNotice, Rejection, Result, Settlement, TryKey, Written,
 };
 use rusqlite::{Connection, Row, Transaction, params};
 use std::collections::BTreeSet;
@@ -238,16 +238,10 @@ pub(super) fn settle(transaction: &Transaction<'_>, now: Timestamp, settlement: 
     for (id, outcome) in &settlement.outcomes {
         settle_one(transaction, now, endpoint, *id, *outcome)?;
     }
-    for (sql, wanted) in [
-        ("UPDATE outgoing_endpoints SET switched_off_at = ?2 WHERE id = ?1", settlement.switch_off),
-        (
-            "UPDATE outgoing_deliveries SET next_try = '' WHERE endpoint = ?1 AND state = 'waiting' AND ?2 <> ''",
-            settlement.wake,
-        ),
-    ] {
-        if wanted {
-            transaction.execute_cached(sql, params![endpoint, now]).context(SETTLE)?;
-        }
+    if settlement.switch_off {
+        transaction
+            .execute_cached("UPDATE outgoing_endpoints SET switched_off_at = ?2 WHERE id = ?1", params![endpoint, now])
+            .context(SETTLE)?;
     }
     if settlement.position > 0 {
         transaction
@@ -384,7 +378,7 @@ fn prune_failed(transaction: &Transaction<'_>, endpoint: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes failed deliveries due again, those of these notices or all, and all that wait. Switches the endpoint on.
+/// Makes failed deliveries due again, those of these notices or all. Switches the endpoint on.
 pub(super) fn retry(transaction: &Transaction<'_>, endpoint: &EndpointId, ids: &[i64]) -> Result<Outcome> {
     let endpoint = endpoint.as_str();
     let known = transaction
@@ -428,12 +422,6 @@ pub(super) fn retry(transaction: &Transaction<'_>, endpoint: &EndpointId, ids: &
             .context(SETTLE)?;
         unblock(transaction, endpoint, &call)?;
     }
-    transaction
-        .execute_cached(
-            "UPDATE outgoing_deliveries SET next_try = '' WHERE endpoint = ?1 AND state = 'waiting'",
-            [endpoint],
-        )
-        .context(SETTLE)?;
     Ok(Ok(Written::Done))
 }
 
@@ -447,8 +435,13 @@ fn notice(row: &Row<'_>) -> rusqlite::Result<Notice> {
     })
 }
 
-/// Returns the notices that an endpoint is to receive next.
-pub(super) fn next(connection: &mut Connection, endpoint: &EndpointId, now: Timestamp) -> Result<OutgoingBatch> {
+/// Returns the notices that an endpoint is to receive next. With a key, also some that are planned for later, after it.
+pub(super) fn next(
+    connection: &mut Connection,
+    endpoint: &EndpointId,
+    now: Timestamp,
+    planned_after: Option<TryKey>,
+) -> Result<OutgoingBatch> {
     let endpoint = endpoint.as_str();
     let snapshot = connection.transaction().context(READ)?;
     let position: Option<i64> = snapshot
@@ -470,6 +463,7 @@ pub(super) fn next(connection: &mut Connection, endpoint: &EndpointId, now: Time
             |row| Ok(PendingNotice { notice: notice(row)?, tries: row.get("tries")?, is_blocked: false }),
         )
         .context(READ)?;
+    let planned = planned_after.map_or(Ok(Vec::new()), |key| planned(&snapshot, endpoint, now, key))?;
     let fresh = snapshot
         .fetch_all(
             &format!(
@@ -501,7 +495,37 @@ pub(super) fn next(connection: &mut Connection, endpoint: &EndpointId, now: Time
             params![endpoint, now, now.plus_seconds(CLOCK_TOLERANCE_SECONDS)],
         )
         .context(READ)?;
-    Ok(OutgoingBatch { is_off: false, due, fresh, next_try, last_try, is_tried_by_other_clock, oldest })
+    Ok(OutgoingBatch { is_off: false, due, planned, fresh, next_try, last_try, is_tried_by_other_clock, oldest })
+}
+
+/// Returns some deliveries whose next try is planned for a later time than `now`, after this key. No row is changed to
+/// try them early, because there may be hundreds of thousands.
+fn planned(snapshot: &Transaction<'_>, endpoint: &str, now: Timestamp, after: TryKey) -> Result<Vec<PlannedNotice>> {
+    let after = after.max(TryKey { next_try: now, notice: i64::MAX });
+    let row = |row: &Row<'_>| {
+        let notice = notice(row)?;
+        let next_try: String = row.get("next_try")?;
+        // A hand edit may have left anything else.
+        let Ok(next_try) = Timestamp::from_stored(&next_try) else { return Ok(None) };
+        Ok(Some(PlannedNotice {
+            key: TryKey { next_try, notice: notice.id },
+            last_try: row.get("last_try")?,
+            pending: PendingNotice { notice, tries: row.get("tries")?, is_blocked: false },
+        }))
+    };
+    let rows: Vec<Option<PlannedNotice>> = snapshot
+        .fetch_all(
+            &format!(
+                "SELECT {NOTICE}, d.tries, d.next_try, d.last_try FROM {BY_STATE} \
+                 JOIN outgoing_events o ON o.id = d.event_id \
+                 WHERE d.endpoint = ?1 AND d.state = 'waiting' AND (d.next_try, d.event_id) > (?2, ?3) \
+                 ORDER BY d.next_try, d.event_id LIMIT ?4"
+            ),
+            params![endpoint, after.next_try, after.notice, MAX_ROWS],
+            row,
+        )
+        .context(READ)?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
 /// Returns the time of the oldest notice that an endpoint has not received, and the earliest next try after `after`.

@@ -17,7 +17,7 @@ use crate::store::{
     AccessLogRequest, AlertScan, AlertSet, CallFilter, CallPage, CallPageRequest, DispatchPageRequest,
     DriverPageRequest, Due, EndpointId, EndpointState, EventSelection, ExpiredCall, ExpiredCallQuery, ExpiredEvent,
     HitPage, LoggedAccess, NamingEvent, OutgoingBatch, Page, RankedCall, RankedCallRequest, Reads, Result, ScanPage,
-    SearchQuery, TurnQuery, UnreadEvents,
+    SearchQuery, TryKey, TurnQuery, UnreadEvents,
 };
 use std::collections::{BTreeSet, HashSet};
 
@@ -179,8 +179,8 @@ impl<S: ReadSource> Reads for S {
         outgoing::endpoints(&*self.connection()?)
     }
 
-    fn outgoing(&self, endpoint: &EndpointId, now: Timestamp) -> Result<OutgoingBatch> {
-        outgoing::next(&mut *self.connection()?, endpoint, now)
+    fn outgoing(&self, endpoint: &EndpointId, now: Timestamp, planned_after: Option<TryKey>) -> Result<OutgoingBatch> {
+        outgoing::next(&mut *self.connection()?, endpoint, now, planned_after)
     }
 
     fn endpoint_state(&self, endpoint: &EndpointId) -> Result<Option<EndpointState>> {

@@ -8,7 +8,10 @@ use crate::support::service::{Service, TURNS, binary, open, wait_for};
 use crate::support::tools::faketime;
 use crate::support::turns::turn;
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 use transcribe_hook::domain::Timestamp;
 
 const LOG: &str = "/api/v1/access-log";
@@ -148,7 +151,6 @@ fn what_tells_nothing_of_a_single_call_and_what_is_refused_is_not_logged() {
     assert_eq!(send_as(&service, MANAGER, "GET", "/api/v1/search?q=(").status, 400);
     assert_eq!(send_as(&service, READER, "DELETE", "/api/v1/calls/conv_a").status, 403);
     assert_eq!(send(&service, "GET", "/api/v1/calls/conv_a", &[], b"").status, 401);
-    assert_eq!(send_as(&service, READER, "HEAD", "/api/v1/calls/conv_a").status, 200);
     // Entries are in order, so that one is the first.
     get_as(&service, READER, "/api/v1/calls/conv_a");
     expect_entries(&service, &["anna token read conv_a"]);
@@ -167,7 +169,6 @@ fn a_list_with_words_of_calls_is_one_entry_and_a_list_without_words_is_none() {
     for path in [CALLS, "/api/v1/calls?limit=1", "/api/v1/calls?order=longest", "/v1/convai/conversations"] {
         get_as(&service, READER, path);
     }
-    assert_eq!(send_as(&service, MANAGER, "HEAD", CALLS).status, 200);
     get_as(&service, MANAGER, "/v1/convai/conversations?page_size=1");
     expect_entries(&service, &["anna token list -", "boss token list -"]);
     get_as(&service, LISTER, &format!("{CALLS}/conv_a"));
@@ -206,6 +207,73 @@ fn what_a_tool_of_an_assistant_finds_is_logged_by_call_where_it_is_one() {
             "anna token search -",
         ],
     );
+}
+
+#[test]
+fn a_change_and_statistics_that_tell_contents_are_reads() {
+    let service = Service::start_with(&FLAGS);
+    deliver(&service, "conv_a");
+    let mcp = |token: &str, arguments: Value| {
+        let headers = [JSON, ("Authorization", &format!("Bearer {token}"))];
+        let body = tool_call("stats", arguments).to_string();
+        assert_eq!(send(&service, "POST", "/mcp", &headers, body.as_bytes()).status, 200);
+    };
+    // What tells nothing, or is refused.
+    get_as(&service, READER, "/api/v1/stats?include=metrics&by=agent");
+    mcp(PLAIN, json!({ "include": ["metrics"] }));
+    mcp(PLAIN, json!({ "include": ["results", "more"] }));
+    assert_eq!(send_as(&service, READER, "GET", "/api/v1/stats?include=results&by=mood").status, 400);
+    get_as(&service, READER, "/api/v1/stats?include=metrics&include=results");
+    mcp(PLAIN, json!({ "include": ["metrics", "results"] }));
+    // The answer to a change is the call with its words.
+    let headers = [JSON, ("Authorization", &format!("Bearer {MANAGER}"))];
+    let changed = send(&service, "PATCH", "/api/v1/calls/conv_a", &headers, br#"{"status": "completed"}"#);
+    assert!(changed.status == 200 && changed.text.contains("message_text"), "{}", changed.text);
+    expect_entries(&service, &["anna token read -", "- token read -", "boss token read conv_a"]);
+}
+
+#[test]
+fn a_filter_by_alert_is_a_search() {
+    for filter in ["alert=fire", "has_alert=true"] {
+        for operation in ["calls", "stats"] {
+            let service = Service::start_with(&FLAGS);
+            get_as(&service, READER, &format!("/api/v1/{operation}?{filter}"));
+            expect_entries(&service, &["anna token search -"]);
+        }
+    }
+    for arguments in [json!({ "alert": ["fire"] }), json!({ "has_alert": true })] {
+        for tool in ["list_calls", "stats"] {
+            let service = Service::start_with(&FLAGS);
+            let headers = [JSON, ("Authorization", &format!("Bearer {READER}"))];
+            let body = tool_call(tool, arguments.clone()).to_string();
+            let sent = send(&service, "POST", "/mcp", &headers, body.as_bytes());
+            assert!(sent.status == 200 && sent.text.contains("\"isError\":false"), "{}", sent.text);
+            expect_entries(&service, &["anna token search -"]);
+        }
+    }
+}
+
+#[test]
+fn an_erasure_whose_client_hangs_up_is_logged() {
+    let service = Service::start_with(&FLAGS);
+    deliver(&service, "conv_a");
+    // Another process holds the lock, so the erasure waits.
+    let holder = rusqlite::Connection::open(service.database()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut client = TcpStream::connect(service.address()).unwrap();
+    let head = "DELETE /api/v1/calls/conv_a HTTP/1.1\r\nHost: x\r\n";
+    client.write_all(format!("{head}Authorization: Bearer {MANAGER}\r\n\r\n").as_bytes()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    assert!(client.read(&mut [0]).is_err(), "there is no answer while the erasure waits");
+    drop(client);
+    let hung_up = "transcribe_hook_http_request_duration_seconds_count{method=\"DELETE\",\
+                   route=\"/api/v1/calls/{conversation_id}\",status=\"499\"}";
+    let is_noticed = || Scrape::of(&get_as(&service, PLAIN, "/metrics").text).0.contains_key(hung_up);
+    wait_for("the hang-up to be noticed", || is_noticed().then_some(()));
+    holder.execute_batch("ROLLBACK").unwrap();
+    let calls = || -> i64 { service.sqlite().query_row("SELECT count(*) FROM calls", [], |row| row.get(0)).unwrap() };
+    wait_for("the call to be gone", || (calls() == 0).then_some(()));
+    expect_entries(&service, &["boss token erase conv_a"]);
 }
 
 #[test]

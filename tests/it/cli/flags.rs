@@ -246,6 +246,18 @@ fn nobody_is_needed() -> bool {
 }
 
 #[test]
+fn an_export_to_standard_output_or_to_another_extension_asks_for_the_format() {
+    for out in [&[][..], &["-"], &["calls.pdf"], &["calls"]] {
+        let told = binary().arg("export").args(out).output().unwrap();
+        assert_eq!(told.status.code(), Some(2), "{told:?}");
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains("--format") && told.contains("calls-csv"), "{told}");
+        // A dash is no file name.
+        assert!(!told.contains(" - "), "{told}");
+    }
+}
+
+#[test]
 fn a_second_service_on_the_same_file_is_refused_by_any_of_its_names() {
     let service = Service::start();
     service.deliver(&crate::support::turns::turn("conv_a", 1)).expect(201);

@@ -1,9 +1,10 @@
 //! The command `mcp`: the MCP server over standard input and output, on a file that a service may have open.
 
-use crate::support::mcp::{MAX_MESSAGE_BYTES, Piped, any_message, request, tool_call};
+use crate::support::mcp::{MAX_MESSAGE_BYTES, Piped, any_message, found, request, tool_call};
 use crate::support::random::for_any;
-use crate::support::service::{Service, run};
+use crate::support::service::{Service, run, wait_for};
 use crate::support::turns::turn;
+use crate::support::whole_call::{SECRET, post_signed, record};
 use serde_json::json;
 
 #[test]
@@ -19,7 +20,7 @@ fn it_reads_while_the_service_runs_stops_and_starts_again() {
         assert_eq!(mcp.found("stats", json!({}))["all"]["agent"]["turns"], wanted.div_ceil(2));
         let one = mcp.found("get_call", json!({ "conversation_id": "conv_a" }));
         assert_eq!((&one["call"]["turn_count"], &one["tool_calls"]), (&json!(wanted), &json!([])));
-        assert_eq!(one["call"].get("has_audio"), None, "a file does not know the folder of the recordings");
+        assert_eq!(one["call"]["has_audio"], false);
     };
     count(1);
     service.deliver(&turn("conv_a", 2)).expect(201);
@@ -31,6 +32,43 @@ fn it_reads_while_the_service_runs_stops_and_starts_again() {
     service.deliver(&turn("conv_a", 3)).expect(201);
     count(3);
     assert!(mcp.end().success(), "the end of the input is the end");
+}
+
+#[test]
+fn it_finds_on_a_file_what_the_service_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, audio) = (folder.path().join("calls.db"), folder.path().join("audio"));
+    std::fs::create_dir(&audio).unwrap();
+    std::fs::write(audio.join("conv_a.mp3"), "0123").unwrap();
+    let service =
+        Service::start_on(&database, &["--elevenlabs-secret", SECRET, "--audio-dir", audio.to_str().unwrap()]);
+    service.put("/api/v1/drivers/7", &json!({ "name": "Maria Kowalski" })).expect(201);
+    for call in ["conv_a", "conv_b"] {
+        service.put(&format!("/api/v1/dispatches/{call}"), &json!({ "driver_id": 7 })).expect(201);
+        post_signed(&service, &record(call, "reefer").to_string()).expect(200);
+    }
+    // A start notes recordings that were copied into the folder.
+    service.stop();
+    let service = Service::start_on(&database, &["--audio-dir", audio.to_str().unwrap()]);
+    wait_for("the note of the recording", || {
+        let noted = service.get("/api/v1/calls?has_audio=true").expect(200).json();
+        (noted["data"].as_array().unwrap().len() == 1).then_some(())
+    });
+    let mut mcp = Piped::start(&database);
+    let mut audio = Vec::new();
+    for (tool, arguments) in [
+        ("get_call", json!({ "conversation_id": "conv_a" })),
+        ("get_call", json!({ "conversation_id": "conv_b" })),
+        ("list_calls", json!({ "has_audio": true })),
+        ("search_turns", json!({ "q": "reefer" })),
+        ("driver_history", json!({ "q": "Maria" })),
+        ("stats", json!({ "include": ["results"] })),
+    ] {
+        let by_service = found(&service, tool, arguments.clone());
+        audio.extend(by_service["call"]["has_audio"].as_bool());
+        assert_eq!(mcp.found(tool, arguments), by_service, "{tool}");
+    }
+    assert_eq!(audio, [true, false]);
 }
 
 #[test]

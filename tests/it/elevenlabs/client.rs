@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use transcribe_hook::elevenlabs::client::{Client, ClientError, RetryPolicy};
 use transcribe_hook::secret::Secret;
 
-const QUICK: RetryPolicy =
-    RetryPolicy { retries: 3, pause: Duration::from_millis(1), timeout: Duration::from_secs(20) };
+const QUICK: RetryPolicy = RetryPolicy {
+    retries: 3,
+    pause: Duration::from_millis(1),
+    timeout: Duration::from_secs(20),
+    fails_unconnected: false,
+};
 
 fn client(elevenlabs: &FakeElevenLabs) -> Client {
     Client::new(&elevenlabs.url(), Secret::new(KEY).unwrap(), QUICK).unwrap()
@@ -99,6 +103,26 @@ fn what_does_not_pass_is_told_and_not_tried_for_ever() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let gone = Client::new(&nobody, Secret::new(KEY).unwrap(), QUICK).unwrap();
     assert!(matches!(gone.list(None, None), Err(ClientError::Unreachable(_))));
+}
+
+#[test]
+fn a_first_request_that_cannot_connect_is_not_retried_if_a_person_waits() {
+    // A retry would take longer than the test may.
+    let waited_for = RetryPolicy { retries: 6, pause: Duration::from_mins(10), fails_unconnected: true, ..QUICK };
+    let client = |url: &str| Client::new(url, Secret::new(KEY).unwrap(), waited_for).unwrap();
+    for url in [format!("http://127.0.0.1:{}", free_port()), "https://api.elevenlabs.invalid".to_owned()] {
+        match client(&url).list(None, None) {
+            Err(ClientError::NotConnected { url: told, .. }) => assert_eq!(told, url),
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+    // What breaks off, and what fails once there was a response, is retried.
+    let patient = RetryPolicy { pause: Duration::from_millis(1), ..waited_for };
+    let elevenlabs = FakeElevenLabs::start(vec![conversation(1)], 3);
+    let patient = Client::new(&elevenlabs.url(), Secret::new(KEY).unwrap(), patient).unwrap();
+    elevenlabs.fail("conv_1", [Fault::Close, Fault::Cut]);
+    assert_eq!(patient.conversation("conv_1").unwrap(), conversation(1));
+    assert_eq!(elevenlabs.requests().len(), 3);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod crash;
+mod event_bounds;
 mod event_crash;
 mod event_flood;
 mod post_call_signed;

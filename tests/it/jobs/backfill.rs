@@ -3,10 +3,12 @@
 
 use crate::support::fake_elevenlabs::{FakeElevenLabs, Fault, KEY};
 use crate::support::service::{Service, binary, wait_for};
+use crate::support::tls::free_port;
 use crate::support::turns::turn;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
+use std::time::{Duration, Instant};
 use transcribe_hook::elevenlabs::sample_call;
 
 const START: i64 = 1_790_000_000;
@@ -140,6 +142,28 @@ fn a_run_that_was_interrupted_is_taken_up_by_the_next() {
     let next = numbers(&backfill(&elevenlabs, &database, &["--json"]));
     assert_eq!((&next["complete"], &next["fetched"]), (&json!(2), &json!(2)));
     assert_eq!(fetched(&elevenlabs), ["conv_3", "conv_4"]);
+}
+
+#[test]
+fn a_run_that_cannot_connect_at_first_fails_at_once_and_names_the_address() {
+    let folder = tempfile::tempdir().unwrap();
+    for url in [format!("http://127.0.0.1:{}", free_port()), "https://api.elevenlabs.invalid".to_owned()] {
+        for flags in [&[][..], &["--batch-id", "btcal_1"]] {
+            let start = Instant::now();
+            let out = binary()
+                .args(["backfill", "--elevenlabs-base-url", &url, "--database"])
+                .arg(folder.path().join("calls.db"))
+                .args(flags)
+                .env("TRANSCRIBE_HOOK_ELEVENLABS_API_KEY", KEY)
+                .output()
+                .unwrap();
+            assert_eq!(out.status.code(), Some(1), "{out:?}");
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(said.contains(&url) && said.contains("--elevenlabs-base-url"), "{said}");
+            // Seven tries with growing pauses take more than half a minute.
+            assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Receivers that fail: retries, order, the end of retries, pauses, 410, redirects and answers without an end.
 
 use crate::support::metrics::Scrape;
-use crate::support::receiver::{Receiver, Reply, WEBHOOK_SECRET};
+use crate::support::receiver::{Receiver, Reply, Request, WEBHOOK_SECRET};
 use crate::support::service::{Service, wait_for};
 use crate::support::tls::free_port;
 use crate::support::turns::turn;
@@ -194,7 +194,7 @@ fn what_is_next_is_found_quickly_behind_many_deliveries_that_wait() {
     apply(&turns);
     let start = Instant::now();
     for _ in 0..20 {
-        let batch = store.outgoing(&endpoint, Timestamp::now()).unwrap();
+        let batch = store.outgoing(&endpoint, Timestamp::now(), None).unwrap();
         assert_eq!((batch.fresh.len(), batch.due.len()), (64, 0));
         assert!(batch.fresh.iter().all(|pending| !pending.is_blocked));
     }
@@ -350,6 +350,64 @@ fn what_a_dead_receiver_missed_reaches_it_when_it_is_back() {
         wait_for("both notices", || (receiver.kinds(&call) == BOTH).then_some(()));
     }
     wait_for("the lag to be gone", || (Scrape::take(&service).whole("outgoing_lag_seconds") == 0).then_some(()));
+}
+
+/// Stores deliveries of this many erased calls that wait for a later try.
+fn add_waiting(database: &Path, number: usize) {
+    let file = rusqlite::Connection::open(database).unwrap();
+    file.busy_timeout(Duration::from_secs(10)).unwrap();
+    file.execute_batch(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number}) \
+         INSERT INTO outgoing_events (type, conversation_id, at) \
+         SELECT 'call.erased', 'waits_' || i, '2026-09-28T12:00:00.000000Z' FROM n;
+         INSERT INTO outgoing_deliveries (endpoint, event_id, conversation_id, state, tries, next_try, last_try) \
+         SELECT p.id, e.id, e.conversation_id, 'waiting', 1, \
+            strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+' || (3600 + e.id % 100) || ' seconds'), \
+            strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-60 seconds') \
+         FROM outgoing_events e, outgoing_endpoints p WHERE e.conversation_id GLOB 'waits_*';
+         UPDATE outgoing_endpoints SET position = (SELECT max(id) FROM outgoing_events), switched_off_at = NULL;"
+    ))
+    .unwrap();
+}
+
+#[test]
+fn what_waits_for_later_is_sent_once_when_the_receiver_answers_again_and_no_row_is_changed_before() {
+    const WAITING: usize = 300;
+    // Some are refused for ever.
+    let refuses = |request: &Request| request.kind() == "call.erased" && request.call().ends_with('7');
+    let receiver = Receiver::answering(|_, _| Reply::status(410));
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let url = receiver.url();
+    let flags = flags(&url, "1h");
+    let start = || Service::start_on(&database, &flags);
+    let service = start();
+    play(&service, "conv_a");
+    wait_for("the endpoint to be off", || (endpoint(&service)["status"] == "switched_off").then_some(()));
+    service.stop();
+    add_waiting(&database, WAITING);
+    receiver.answer(move |request, _| Reply::status(if refuses(request) { 500 } else { 200 }));
+    // A start tries what waits.
+    let service = start();
+    let due = || -> i64 {
+        let due = "SELECT count(*) FROM outgoing_deliveries WHERE state = 'waiting' AND next_try = ''";
+        service.sqlite().query_row(due, [], |row| row.get(0)).unwrap()
+    };
+    let mut most_due = 0;
+    wait_for("what waits to be sent", || {
+        most_due = most_due.max(due());
+        (receiver.accepted().len() == WAITING * 9 / 10).then_some(())
+    });
+    assert_eq!(most_due, 0, "rows that are made due at once would hold the writer");
+    wait_for("the outcomes", || (endpoint(&service)["waiting"] == WAITING / 10).then_some(()));
+    let tries = |receiver: &Receiver| receiver.requests().iter().filter(|request| refuses(request)).count();
+    assert_eq!(tries(&receiver), WAITING / 10, "each is tried once");
+    // So does a retry.
+    receiver.answer(|_, _| Reply::status(200));
+    let id = endpoint(&service)["id"].as_str().unwrap().to_owned();
+    service.post(&format!("/api/v1/webhooks/{id}/retry"), &json!({})).expect(204);
+    wait_for("the rest to be sent", || (receiver.accepted().len() == WAITING).then_some(()));
+    wait_for("the outcomes", || (endpoint(&service)["waiting"] == 0).then_some(()));
 }
 
 #[test]

@@ -389,9 +389,9 @@ impl Copies {
                     DeliveryOutcome::Failed { status: None },
                     DeliveryOutcome::Blocked,
                 ];
-                let (switch_off, wake) = (m % 11 == 0, m % 7 == 0);
+                let switch_off = m % 11 == 0;
                 let outcomes = vec![(id, outcomes[usize::from(m) % 4]), (id + 1, outcomes[usize::from(n) % 4])];
-                let settlement = Settlement { endpoint: endpoint(m % 2), position: id, outcomes, switch_off, wake };
+                let settlement = Settlement { endpoint: endpoint(m % 2), position: id, outcomes, switch_off };
                 Write::SettleDeliveries(Box::new(settlement))
             }
             Kind::RetryDeliveries(n) => Write::RetryDeliveries(endpoint(n % 2), Vec::new()),

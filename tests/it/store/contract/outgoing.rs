@@ -4,7 +4,7 @@ use super::{at, conversation, now, on_each_engine, turn};
 use transcribe_hook::domain::{CallAlert, CallChange, CallStatus, NoticeType, SearchExpr};
 use transcribe_hook::store::{
     Alert, AlertMatch, AlertSet, Change, DeliveryOutcome, EndpointId, Notice, OutgoingBatch, Scope, Settlement, Store,
-    Write, Written,
+    TryKey, Write, Written,
 };
 
 fn apply(store: &dyn Store, writes: &[Write]) {
@@ -17,7 +17,7 @@ fn settle(store: &dyn Store, position: i64, outcomes: &[(i64, DeliveryOutcome)])
 }
 
 fn next(store: &dyn Store) -> OutgoingBatch {
-    store.outgoing(&EndpointId::of_number(1), now()).unwrap()
+    store.outgoing(&EndpointId::of_number(1), now(), None).unwrap()
 }
 
 fn fresh(store: &dyn Store) -> Vec<(NoticeType, String)> {
@@ -53,7 +53,7 @@ fn an_endpoint_is_told_what_is_committed_after_it_is_set_in_order() {
         // Setting the same again changes nothing.
         apply(store, &[Write::SetEndpoints(vec![EndpointId::of_number(1), EndpointId::of_number(2)])]);
         assert_eq!(fresh(store).len(), 3);
-        assert_eq!(store.outgoing(&EndpointId::of_number(2), now()).unwrap().fresh, []);
+        assert_eq!(store.outgoing(&EndpointId::of_number(2), now(), None).unwrap().fresh, []);
         apply(store, &[Write::SetEndpoints(Vec::new())]);
         assert!(next(store).is_off && store.endpoint_state(&EndpointId::of_number(1)).unwrap().is_none());
     });
@@ -77,7 +77,7 @@ fn a_delivery_that_waits_blocks_later_ones_of_its_call_only() {
         let state = store.endpoint_state(&EndpointId::of_number(1)).unwrap().unwrap();
         assert_eq!((state.unsent, state.waiting, state.failed), (0, 2, 0));
         // Its time comes.
-        let due = store.outgoing(&EndpointId::of_number(1), later).unwrap().due;
+        let due = store.outgoing(&EndpointId::of_number(1), later, None).unwrap().due;
         assert_eq!(due.iter().map(|pending| (pending.notice.id, pending.tries)).collect::<Vec<_>>(), [(a_started, 1)]);
         // After it was given up, the later one is due.
         settle(store, 0, &[(a_started, DeliveryOutcome::Failed { status: None })]);
@@ -131,6 +131,37 @@ fn a_retry_sends_given_up_deliveries_in_order_and_before_later_ones_that_wait() 
 }
 
 #[test]
+fn what_is_planned_for_later_is_listed_in_the_order_of_its_times_if_it_is_requested() {
+    on_each_engine(|store| {
+        let endpoint = EndpointId::of_number(1);
+        apply(store, &[Write::SetEndpoints(vec![endpoint.clone()])]);
+        let turns: Vec<_> = (0..100).map(|n| turn(&format!("conv_{n}"), "Words", None)).collect();
+        apply(store, &turns);
+        let first = next(store).fresh[0].notice.id;
+        // Later notices are planned earlier, two at each time, and the last two are due.
+        let planned = |n: i64| now().plus_seconds((99 - n) / 2).unwrap();
+        let retries: Vec<_> =
+            (0..100).map(|n| (first + n, DeliveryOutcome::Retry { at: planned(n), status: None })).collect();
+        settle(store, first + 99, &retries);
+        let (mut seen, mut after) = (Vec::new(), TryKey { next_try: at("2000-01-01T00:00:00Z"), notice: 0 });
+        loop {
+            let batch = store.outgoing(&endpoint, now(), Some(after)).unwrap();
+            assert_eq!(batch.due.len(), 2);
+            let Some(last) = batch.planned.last() else { break };
+            after = last.key;
+            for row in batch.planned {
+                assert_eq!((row.key.notice, row.last_try), (row.pending.notice.id, Some(now())));
+                assert_eq!((row.pending.tries, row.pending.is_blocked), (1, false));
+                assert_eq!(row.key.next_try, planned(row.key.notice - first));
+                seen.push(row.key);
+            }
+        }
+        assert!(seen.is_sorted() && seen.len() == 98, "{seen:?}");
+        assert_eq!(next(store).planned, []);
+    });
+}
+
+#[test]
 fn an_endpoint_is_forgotten_in_slices_while_others_are_told() {
     const CALLS: usize = 1300;
     on_each_engine(|store| {
@@ -161,7 +192,7 @@ fn an_endpoint_is_forgotten_in_slices_while_others_are_told() {
         }
         assert!((1..10).contains(&slices), "{slices}");
         assert_eq!(store.endpoints().unwrap(), std::slice::from_ref(&new));
-        let told = store.outgoing(&new, now()).unwrap().fresh;
+        let told = store.outgoing(&new, now(), None).unwrap().fresh;
         let told: Vec<_> = told.iter().map(|pending| pending.notice.conversation_id.as_str()).collect();
         assert_eq!(told, ["conv_meanwhile", "conv_both"]);
         assert_eq!(set(&[]), Written::Done);
