@@ -265,7 +265,7 @@ fn rule_of(location: &str, name: &str) -> Option<Value> {
         ("query", "user_id" | "agent_id" | "branch_id" | "environment") => one_name(),
         (
             "query",
-            "language" | "tag" | "tool" | "main_languages" | "tool_names" | "tag_ids" | "termination_reasons",
+            "language" | "tag" | "tool" | "alert" | "main_languages" | "tool_names" | "tag_ids" | "termination_reasons",
         ) => {
             let mut name = one_name();
             name["type"] = "string".into();

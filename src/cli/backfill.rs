@@ -105,8 +105,14 @@ fn fetch(args: &BackfillArgs, client: &Client, keeper: &impl BackfillTarget) -> 
 
 /// Returns the error of a run that was cancelled.
 fn failure(error: &BackfillError) -> anyhow::Error {
-    if matches!(error, BackfillError::Api(ClientError::NotConnected { .. })) {
-        return anyhow!("{error}; check the network and --elevenlabs-base-url");
+    match error {
+        BackfillError::Api(ClientError::NotConnected { .. }) => {
+            return anyhow!("{error}; check the network and --elevenlabs-base-url");
+        }
+        BackfillError::Api(ClientError::NotFound | ClientError::Malformed(_)) => {
+            return anyhow!("{error}; check --elevenlabs-base-url");
+        }
+        _ => {}
     }
     anyhow!("{error}; calls fetched so far are stored, and the next run continues")
 }

@@ -1,5 +1,7 @@
 //! Texts that are looked for in messages, from the beginning of a word.
 
+use unicode_normalization::char::is_combining_mark;
+
 /// First letter of the first script that is written without spaces. Later scripts are not told apart.
 const FIRST_UNSPACED: char = '\u{E00}';
 
@@ -21,9 +23,15 @@ pub fn contains_from_word(message: &str, text: &str) -> bool {
         return true;
     }
     message.as_bytes().windows(wanted.len()).enumerate().any(|(at, found)| {
-        found.eq_ignore_ascii_case(wanted)
-            && message.get(..at).is_some_and(|before| !before.ends_with(char::is_alphanumeric))
+        found.eq_ignore_ascii_case(wanted) && message.get(..at).is_some_and(|before| !before.ends_with(continues_word))
     })
+}
+
+/// Returns whether a character is a part of a word for the search index: a letter, a digit, a mark over one of them, or
+/// for private use.
+fn continues_word(c: char) -> bool {
+    let is_private = matches!(c, '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{FFFFD}' | '\u{100000}'..='\u{10FFFD}');
+    c.is_alphanumeric() || is_combining_mark(c) || is_private
 }
 
 #[cfg(test)]
@@ -41,6 +49,9 @@ mod tests {
             ("load4711", "4711", false),
             ("señal señor", "señor", true),
             ("España", "aña", false),
+            ("Cafe\u{301}teria", "teria", false),
+            ("\u{E000}private", "private", false),
+            ("\u{915}\u{94d} te", "te", true),
             ("ññ ñ", "ñ", true),
             ("short", "a longer text", false),
             ("", "a", false),

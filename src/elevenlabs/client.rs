@@ -331,13 +331,13 @@ fn is_unconnected(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
         // A name that cannot be resolved has no kind of its own, so the kinds of connections that broke are left out.
+        // Data is invalid where TLS fails: a certificate of another name, or a port without TLS.
         ureq::Error::Io(error) => !matches!(
             error.kind(),
             ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
                 | ErrorKind::BrokenPipe
                 | ErrorKind::UnexpectedEof
-                | ErrorKind::InvalidData
                 | ErrorKind::Interrupted
                 | ErrorKind::TimedOut
                 | ErrorKind::WouldBlock

@@ -5,7 +5,7 @@ use super::notice_body;
 use super::sender::{Answer, Sender};
 use super::settings::OutgoingSettings;
 use super::shared::Shared;
-use super::worker::{EarlyTries, Worker};
+use super::worker::Worker;
 use crate::domain::Timestamp;
 use crate::ingest::blocking::BlockingWriter;
 use crate::ingest::{WriteError, Writer};
@@ -93,7 +93,7 @@ impl Webhooks {
                 executor: Box::new(writer.clone()),
                 wake,
                 failures: 0,
-                early: Some(EarlyTries::begin()),
+                early: None,
             };
             std::thread::Builder::new().name("webhook".to_owned()).spawn(move || worker.run())?;
             self.0.threads.lock().push(waker);

@@ -2,7 +2,8 @@
 //!
 //! When a receiver answers again, all that waits for it is tried at once. Hundreds of thousands of deliveries may wait,
 //! so none is changed for that: the thread goes through them in the order of their planned times, once, and remembers
-//! only how far it is ([`EarlyTries`]). A start does the same, so a restart in between forgets nothing.
+//! only how far it is ([`EarlyTries`]). A restart in between leaves the others to their planned times, because it cannot
+//! know which of them the receiver asked to delay.
 
 use super::endpoint::Endpoint;
 use super::notice_body;
@@ -56,7 +57,7 @@ pub(super) struct EarlyTries {
 }
 
 impl EarlyTries {
-    pub(super) fn begin() -> Self {
+    fn begin() -> Self {
         let since = Timestamp::now();
         Self { since, at: TryKey { next_try: since, notice: 0 } }
     }

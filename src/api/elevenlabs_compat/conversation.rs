@@ -45,11 +45,11 @@ impl ConversationStatus {
 }
 
 /// Maximum memory of a conversation's value beside its texts, in MiB.
-const MAX_VALUE_MIB: usize = 32;
+const MAX_VALUE_MIB: usize = 96;
 
 /// Maximum number of turns, and of tool calls and results, of a conversation that is returned as ElevenLabs sent it.
 /// Each of them gets the fields that it lacks.
-const MAX_COMPLETED: usize = 20_000;
+const MAX_COMPLETED: usize = 10_000;
 
 /// Returns the conversation in the body of an event, if the event contains one in ElevenLabs' form, whose size is that of
 /// a call.

@@ -201,7 +201,7 @@ impl SecretKind for IngestToken {
             }
             SecretUser::Doctor => Help::new(
                 "Take it as known that `serve` requires this ingest token",
-                "The token is not sent. Without one `doctor` warns that anybody may store turns.",
+                "The token is not sent, so a wrong one is not noticed. Without one this check is skipped.",
             ),
         }
     }

@@ -15,7 +15,7 @@ import { CallList } from "./list.js";
 import { follow, onConnection, tryNow } from "./live.js";
 import { may, setRole } from "./rights.js";
 import { current, followLinks, go, onRoute } from "./route.js";
-import { session, signIn, signInWith, signOut } from "./signin.js";
+import { READS_NOTHING, session, signIn, signInWith, signOut } from "./signin.js";
 import { failed, nothing } from "./states.js";
 import { statistics } from "./stats.js";
 import { welcome } from "./welcome.js";
@@ -114,10 +114,10 @@ async function enter(ended) {
   call.close();
   panes.dataset.view = "page";
   let known;
-  let refused = false;
+  let refused = "";
   try {
     const token = /** @type {any} */ (window).takeToken();
-    if (token) refused = !(await isTaken(token));
+    if (token) refused = await whyRefused(token);
     known = await session();
   } catch (error) {
     show(main, failed(error, () => enter(ended)));
@@ -138,13 +138,15 @@ async function enter(ended) {
   begin();
 }
 
-/** Signs in with the token from the URL. @param {string} token @returns {Promise<boolean>} true if it is valid */
-async function isTaken(token) {
+/** Signs in with the token from the URL. @param {string} token @returns {Promise<string>} the reason of a refusal, or "" */
+async function whyRefused(token) {
   try {
     await signInWith(token);
-    return true;
+    return "";
   } catch (error) {
-    if (error instanceof Failure && [400, 401, 403, 413].includes(error.status)) return false;
+    if (!(error instanceof Failure)) throw error;
+    if (error.status === 403) return READS_NOTHING;
+    if ([400, 401, 413].includes(error.status)) return "The token in this link is invalid or no longer valid.";
     throw error;
   }
 }

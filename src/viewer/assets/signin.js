@@ -7,6 +7,9 @@ import { explain } from "./states.js";
 
 const SESSION = `${BASE}session`;
 
+/** Why a token of the role `ingest` is refused. */
+export const READS_NOTHING = "This token only stores turns; it reads nothing.";
+
 /**
  * @typedef {object} Session
  * @property {boolean} allowed
@@ -32,13 +35,13 @@ export function signInWith(token) {
 }
 
 /**
-  * Shows the sign-in form, with a reason if a session has ended or the token in the URL was invalid.
+  * Shows the sign-in form, with a reason if a session has ended or the token in the URL was refused.
  * @param {HTMLElement} pane
- * @param {{ ended: boolean, refused: boolean }} why
+ * @param {{ ended: boolean, refused: string }} why
   * @param {() => void} then called after sign-in
  */
 export function signIn(pane, { ended, refused }, then) {
-  const wrong = el("p", { class: "wrong", role: "alert" }, refused && "The token in this link is invalid or no longer valid.");
+  const wrong = el("p", { class: "wrong", role: "alert" }, refused);
   const button = el("button", { class: "primary" }, "Sign in");
   const token = el("input", { type: "password", name: "token", autocomplete: "current-password", required: true, spellcheck: "false", autocapitalize: "off" });
   const form = el("form", { class: "sign-in", "aria-labelledby": "sign-in-title", onsubmit: submit },
@@ -61,7 +64,7 @@ export function signIn(pane, { ended, refused }, then) {
     } catch (error) {
       const refused = error instanceof Failure && (error.status === 401 || error.status === 400);
       const noReader = error instanceof Failure && error.status === 403;
-      wrong.textContent = refused ? "Invalid API token." : noReader ? "This token only stores turns; it reads nothing." : explain(error).text;
+      wrong.textContent = refused ? "Invalid API token." : noReader ? READS_NOTHING : explain(error).text;
       token.select();
       token.focus();
     } finally {

@@ -108,13 +108,20 @@ fn a_transcript_of_half_a_million_tiny_turns_is_read_in_bounded_memory() {
 fn a_long_event_of_a_real_call_is_read_whole() {
     let turn = |n: u32| {
         json!({
-            "role": if n.is_multiple_of(2) { "agent" } else { "user" }, "message": format!("{n} Your reefer is warm."),
+            "role": if n.is_multiple_of(2) { "agent" } else { "user" },
+            "message": format!("{n} Your reefer is warm. {}", "Could you check the set point? ".repeat(10)),
             "time_in_call_secs": n, "tool_calls": [], "tool_results": [], "feedback": null, "llm_override": null,
             "conversation_turn_metrics": {"metrics": {"convai_llm_service_ttfb": {"elapsed_time": 0.25}}},
             "rag_retrieval_info": null, "llm_usage": {"model_usage": {}}, "interrupted": false,
             "original_message": null, "source_medium": "audio", "agent_metadata": {"agent_id": "agent_1"},
         })
     };
-    let turns = Value::from((0..8000).map(turn).collect::<Vec<_>>()).to_string();
-    assert_eq!(take("a real call", "conv_a", &with_transcript("conv_a", "", &turns), false), 8000);
+    // What follows the transcript is read too.
+    let analysis = r#","analysis":{"transcript_summary":"The reefer is warm."}"#;
+    for count in [8000, 17_000] {
+        let turns = Value::from((0..count).map(turn).collect::<Vec<_>>()).to_string();
+        let event = with_transcript("conv_a", analysis, &turns);
+        assert_eq!(take("a real call", "conv_a", &event, false), u64::from(count));
+        assert!(event.len() < EVENT_BYTES, "{}", event.len());
+    }
 }

@@ -147,7 +147,9 @@ fn a_run_that_was_interrupted_is_taken_up_by_the_next() {
 #[test]
 fn a_run_that_cannot_connect_at_first_fails_at_once_and_names_the_address() {
     let folder = tempfile::tempdir().unwrap();
-    for url in [format!("http://127.0.0.1:{}", free_port()), "https://api.elevenlabs.invalid".to_owned()] {
+    let plain = Service::start();
+    let no_tls = format!("https://{}", plain.address());
+    for url in [format!("http://127.0.0.1:{}", free_port()), "https://api.elevenlabs.invalid".to_owned(), no_tls] {
         for flags in [&[][..], &["--batch-id", "btcal_1"]] {
             let start = Instant::now();
             let out = binary()

@@ -387,8 +387,12 @@ fn what_waits_for_later_is_sent_once_when_the_receiver_answers_again_and_no_row_
     service.stop();
     add_waiting(&database, WAITING);
     receiver.answer(move |request, _| Reply::status(if refuses(request) { 500 } else { 200 }));
-    // A start tries what waits.
     let service = start();
+    let retry = || {
+        let id = endpoint(&service)["id"].as_str().unwrap().to_owned();
+        service.post(&format!("/api/v1/webhooks/{id}/retry"), &json!({})).expect(204);
+    };
+    retry();
     let due = || -> i64 {
         let due = "SELECT count(*) FROM outgoing_deliveries WHERE state = 'waiting' AND next_try = ''";
         service.sqlite().query_row(due, [], |row| row.get(0)).unwrap()
@@ -402,10 +406,8 @@ fn what_waits_for_later_is_sent_once_when_the_receiver_answers_again_and_no_row_
     wait_for("the outcomes", || (endpoint(&service)["waiting"] == WAITING / 10).then_some(()));
     let tries = |receiver: &Receiver| receiver.requests().iter().filter(|request| refuses(request)).count();
     assert_eq!(tries(&receiver), WAITING / 10, "each is tried once");
-    // So does a retry.
     receiver.answer(|_, _| Reply::status(200));
-    let id = endpoint(&service)["id"].as_str().unwrap().to_owned();
-    service.post(&format!("/api/v1/webhooks/{id}/retry"), &json!({})).expect(204);
+    retry();
     wait_for("the rest to be sent", || (receiver.accepted().len() == WAITING).then_some(()));
     wait_for("the outcomes", || (endpoint(&service)["waiting"] == 0).then_some(()));
 }

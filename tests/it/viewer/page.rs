@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 use serde_json::json;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use transcribe_hook::domain::Timestamp;
@@ -307,6 +308,18 @@ fn an_address_with_the_token_signs_in_and_leaves_no_trace_of_it() {
 }
 
 #[test]
+fn a_link_with_a_token_that_only_stores_turns_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tokens, storing) = (folder.path().join("tokens"), "agent_0123456789abcdef");
+    std::fs::write(&tokens, format!("boss:manage:boss_0123456789abcdef\nagent:ingest:{storing}\n")).unwrap();
+    std::fs::set_permissions(&tokens, PermissionsExt::from_mode(0o600)).unwrap();
+    let service = Service::start_guarded(&["--api-token-file", tokens.to_str().unwrap()]);
+    let tolerates = json!({"tolerates": "status of 40[13]"});
+    let page = Page::open(&service.url(&format!("/#token={storing}")), tolerates);
+    page.step("see", json!({"selector": ".wrong", "texts": ["This token only stores turns; it reads nothing."]}));
+}
+
+#[test]
 fn words_that_are_html_or_run_from_right_to_left_stay_words() {
     let service = Service::start_with(&["--elevenlabs-secret", SECRET]);
     let words = [
@@ -381,6 +394,13 @@ fn an_empty_store_says_what_to_do_about_it() {
     let page = Page::open(&guarded.url("/"), json!({}));
     let shown = page.step("firstCommand", json!({"holds": "YOUR-INGEST-TOKEN"}));
     let command = shown.as_str().unwrap().replace("YOUR-INGEST-TOKEN", token);
+    let settings = ToolOptions {
+        base_url: "https://YOUR-PUBLIC-ADDRESS",
+        secret_id: Some("SECRET_ID"),
+        driver_variable: None,
+        call_sid: false,
+    };
+    assert_eq!(page.step("firstRun", json!({}))["tool"], configuration(ToolKind::History, settings));
     for path in ["/?view=stats", "/?q=reefer"] {
         let page = Page::open(&guarded.url(path), json!({}));
         page.step("says", json!({"heading": "No calls yet"}));
