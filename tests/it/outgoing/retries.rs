@@ -252,6 +252,22 @@ fn a_receiver_that_asks_for_a_pause_gets_it() {
 }
 
 #[test]
+fn a_pause_that_a_receiver_asks_for_outlasts_a_restart() {
+    let receiver = Receiver::answering(|_, _| Reply::Status(429, "Retry-After: 600\r\n".to_owned()));
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("calls.db");
+    let service = on(&database, &receiver);
+    service.deliver(&turn("conv_a", 1)).expect(201);
+    wait_for("the outcome to be stored", || (endpoint(&service)["waiting"] == 1).then_some(()));
+    service.stop();
+    receiver.answer(|_, _| Reply::status(200));
+    let service = on(&database, &receiver);
+    play(&service, "conv_b");
+    wait_for("the notices of another call", || (receiver.kinds("conv_b") == BOTH).then_some(()));
+    assert_eq!(receiver.requests().iter().filter(|request| request.call() == "conv_a").count(), 1);
+}
+
+#[test]
 fn a_receiver_that_is_gone_is_switched_off_until_a_retry_even_over_a_restart() {
     let receiver = Receiver::answering(|_, _| Reply::status(410));
     let folder = tempfile::tempdir().unwrap();
