@@ -36,8 +36,8 @@ pub(super) struct ExportArgs {
     calls: CallFilterArgs,
     /// Export only calls that contain this text
     ///
-    /// Searches the conversation id, the driver's name, the end of the number, and the messages where a word begins; with
-    /// an asterisk before the text, also within words.
+    /// Searches the conversation id, the driver's name, the end of the number, and the messages where a word begins;
+    /// with an asterisk before the text, also within words.
     #[arg(long, env = "TRANSCRIBE_HOOK_Q", value_name = "TEXT")]
     q: Option<String>,
     /// Export only turns of this kind; repeat for several

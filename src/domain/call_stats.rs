@@ -20,8 +20,8 @@ pub struct TalkTime {
     pub agent: SpeakerStats,
     /// The driver's share.
     pub driver: SpeakerStats,
-    /// Estimated silence between turns, in seconds. A pause of more than five minutes does not count: the call was quiet
-    /// then, and a turn that arrives a day later must not outweigh everything that was said.
+    /// Estimated silence between turns, in seconds. A pause of more than five minutes does not count: the call was
+    /// quiet then, and a turn that arrives a day later must not outweigh everything that was said.
     pub silence_seconds: f64,
 }
 

@@ -10,8 +10,8 @@ pub fn part_of_word(text: &str) -> Option<&str> {
     text.strip_prefix('*').filter(|part| !part.is_empty())
 }
 
-/// Returns whether a text is only looked for where a word begins: if it begins with a digit, or with a letter of a script
-/// that is written with spaces.
+/// Returns whether a text is only looked for where a word begins: if it begins with a digit, or with a letter of a
+/// script that is written with spaces.
 pub fn begins_at_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_alphanumeric() && c < FIRST_UNSPACED)
 }

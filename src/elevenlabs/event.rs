@@ -41,9 +41,9 @@ pub enum ParsedEvent {
     Unreadable(String),
 }
 
-/// Maximum memory of an event's value beside its texts, in MiB. A turn with all of ElevenLabs' fields has about 760 bytes
-/// and takes 8 KiB, so the longest call of the default `--post-call-max-body` has room. The rest of a longer event is not
-/// read.
+/// Maximum memory of an event's value beside its texts, in MiB. A turn with all of ElevenLabs' fields has about 760
+/// bytes and takes 8 KiB, so the longest call of the default `--post-call-max-body` has room. The rest of a longer
+/// event is not read.
 const MAX_VALUE_MIB: usize = 192;
 
 /// Maximum length of a stored event type, in characters.

@@ -2,8 +2,8 @@
 //!
 //! When a receiver answers again, all that waits for it is tried at once. Hundreds of thousands of deliveries may wait,
 //! so none is changed for that: the thread goes through them in the order of their planned times, once, and remembers
-//! only how far it is ([`EarlyTries`]). A restart in between leaves the others to their planned times, because it cannot
-//! know which of them the receiver asked to delay.
+//! only how far it is ([`EarlyTries`]). A restart in between leaves the others to their planned times, because it
+//! cannot know which of them the receiver asked to delay.
 
 use super::endpoint::Endpoint;
 use super::notice_body;

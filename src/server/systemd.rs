@@ -38,7 +38,8 @@ pub(super) async fn watchdog(writer: Writer) {
 
 /// Returns the unit of the system manager that runs this process as its main process.
 pub(super) fn unit() -> Option<String> {
-    // Other variables of systemd are inherited by programs that are started in a unit, such as by a shell in a terminal.
+    // Other variables of systemd are inherited by programs that are started in a unit, such as by a shell in a
+    // terminal.
     let main: u32 = std::env::var("SYSTEMD_EXEC_PID").ok()?.parse().ok()?;
     if main != std::process::id() {
         return None;

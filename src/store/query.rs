@@ -90,8 +90,8 @@ pub struct CallFilter {
     pub started_before: Option<Timestamp>,
     /// Only calls with this text in the conversation id, the driver's name or a message, or at the end of the number at
     /// the other end. Ids and messages ignore the case of ASCII letters, names case and accents of all letters, numbers
-    /// the spelling. In messages, a text is found where a word begins ([`crate::domain::begins_at_word`]), or anywhere if an asterisk stands before it
-    /// ([`crate::domain::part_of_word`]).
+    /// the spelling. In messages, a text is found where a word begins ([`crate::domain::begins_at_word`]), or anywhere
+    /// if an asterisk stands before it ([`crate::domain::part_of_word`]).
     pub text: Option<String>,
 }
 
@@ -139,8 +139,8 @@ pub struct CallPageRequest {
 pub struct CallPage {
     /// The calls, in the requested order.
     pub rows: Vec<Call>,
-    /// The next page is that of the calls after this one; `None` on the last page. It may follow the last row, because a
-    /// page ends early if many calls lack the text of its filter.
+    /// The next page is that of the calls after this one; `None` on the last page. It may follow the last row, because
+    /// a page ends early if many calls lack the text of its filter.
     pub next: Option<CallKey>,
     /// Number of all matches, if requested.
     pub total: Option<u64>,

@@ -51,8 +51,8 @@ const MAX_VALUE_MIB: usize = 96;
 /// Each of them gets the fields that it lacks.
 const MAX_COMPLETED: usize = 10_000;
 
-/// Returns the conversation in the body of an event, if the event contains one in ElevenLabs' form, whose size is that of
-/// a call.
+/// Returns the conversation in the body of an event, if the event contains one in ElevenLabs' form, whose size is that
+/// of a call.
 pub(in crate::api) fn conversation_in(body: &[u8]) -> Option<Value> {
     let (event, _) = repair::read::<BoundedJson<MAX_VALUE_MIB>>(body).ok()?;
     let mut event = Some(event).filter(|event| event.left_out == 0)?.value;

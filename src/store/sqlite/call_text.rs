@@ -30,8 +30,8 @@ pub(super) fn prepare(connection: &mut Connection, database: &Path) -> Result<()
     }
 }
 
-/// Returns the row ids of all calls that may contain the text of a filter, as a JSON array, or `None` if it has no text,
-/// if there are too many, or if the search index cannot tell.
+/// Returns the row ids of all calls that may contain the text of a filter, as a JSON array, or `None` if it has no
+/// text, if there are too many, or if the search index cannot tell.
 pub(super) fn candidates(snapshot: &Connection, filter: &CallFilter) -> Result<Option<Value>> {
     let Some(text) = &filter.text else { return Ok(None) };
     // The search index does not find parts of words.
